@@ -1,0 +1,84 @@
+//! Guards: Kafka's protections, each behind one named predicate that a simulated run can switch off.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A protection that was bought with a real incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// A new follower truncates to where its epochs and the leader's part (KIP-101, KIP-279).
+    /// Off: it truncates to its own high watermark, which may be one fetch old.
+    EpochTruncation,
+    /// A broker remembers the last five batches of each producer. Off: only the last one, while five are in flight.
+    DuplicateWindow,
+}
+
+impl Guard {
+    /// Every guard, in the order in which lists print them.
+    pub const ALL: [Guard; 2] = [Guard::EpochTruncation, Guard::DuplicateWindow];
+
+    /// The name that `--without` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Guard::EpochTruncation => "epoch-truncation",
+            Guard::DuplicateWindow => "duplicate-window",
+        }
+    }
+
+    /// One line for people: what it protects and what taught it.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Guard::EpochTruncation => {
+                "followers truncate by leader epoch, not to their own high watermark (A01, KIP-101: acknowledged records lost)"
+            }
+            Guard::DuplicateWindow => {
+                "brokers remember the last five batches of a producer, not one (P03, KAFKA-5494: duplicates, false sequence errors)"
+            }
+        }
+    }
+
+    /// The guard of this name.
+    pub fn from_name(name: &str) -> Option<Guard> {
+        Guard::ALL.into_iter().find(|guard| guard.name() == name)
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which guards stand. A value of the run, handed to each core when it is made; all stand by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    off: u64,
+}
+
+impl Guards {
+    /// All guards but `off`.
+    pub fn without(off: &[Guard]) -> Self {
+        Self { off: off.iter().fold(0, |bits, guard| bits | 1 << *guard as u64) }
+    }
+
+    /// True while the guard stands.
+    pub fn stands(self, guard: Guard) -> bool {
+        self.off & (1 << guard as u64) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_is_found_by_its_name_and_can_be_switched_off_alone() {
+        for guard in Guard::ALL {
+            assert_eq!(Guard::from_name(guard.name()), Some(guard));
+            let guards = Guards::without(&[guard]);
+            assert!(Guard::ALL.into_iter().all(|other| guards.stands(other) == (other != guard)));
+        }
+        assert_eq!(Guard::from_name("no-such-guard"), None);
+    }
+}
