@@ -1,0 +1,312 @@
+//! The content of one file: the bytes as the cache has them, and a log of undo records that leads back to the platter.
+//!
+//! Undoing every pending change, newest first, gives the durable content. So a sync drops records from the front of the log,
+//! an append costs one record without any bytes, and reading costs nothing.
+
+use super::draw;
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a device writes whole or not at all, bytes.
+const SECTOR: usize = 512;
+/// Appends are joined in one record up to so many bytes and so long.
+const JOIN_BYTES: usize = 64 << 10;
+const JOIN_NS: u64 = 100_000_000;
+
+#[derive(Debug, Default)]
+pub(super) struct FileData {
+    bytes: Vec<u8>,
+    pending: VecDeque<Pending>,
+    /// A sync was issued since the last change: the next append must not join a record that the sync covers.
+    sealed: bool,
+    /// Handles that are open.
+    pub(super) opens: u32,
+}
+
+#[derive(Debug)]
+struct Pending {
+    sequence: u64,
+    since_ns: u64,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    /// `len` bytes at `start`; `old` is what they replaced, up to the end of the file as it was.
+    Write { start: usize, len: usize, len_before: usize, old: Vec<u8> },
+    /// The length was set; `removed` is what a cut took away.
+    Resize { len_before: usize, len_after: usize, removed: Vec<u8> },
+}
+
+/// A pending change with its new bytes, for doing it again.
+#[derive(Debug)]
+enum Redo {
+    Write { start: usize, data: Vec<u8> },
+    Resize { len: usize },
+}
+
+/// What power loss did to one file, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) lost: u64,
+    pub(super) kept: u64,
+}
+
+/// Tells the model whether a change opened a new record, and how many bytes became pending.
+pub(super) struct Changed {
+    pub(super) new_record: bool,
+    pub(super) dirty: u64,
+}
+
+impl FileData {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn read(&self, position: u64, len: u32) -> &[u8] {
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(self.bytes.len());
+        let end = start.saturating_add(len as usize).min(self.bytes.len());
+        &self.bytes[start..end]
+    }
+
+    /// Writes `data` at `start`; a gap before it becomes zeros.
+    pub(super) fn write(&mut self, start: usize, data: &[u8], now_ns: u64, sequence: u64) -> Changed {
+        let len_before = self.bytes.len();
+        if start == len_before && self.joins(data.len(), now_ns) {
+            self.bytes.extend_from_slice(data);
+            return Changed { new_record: false, dirty: data.len() as u64 };
+        }
+        let overlap = len_before.min(start.saturating_add(data.len()));
+        let old = self.bytes.get(start..overlap).unwrap_or_default().to_vec();
+        put(&mut self.bytes, start, data);
+        let change = Change::Write { start, len: data.len(), len_before, old };
+        self.push(change, now_ns, sequence);
+        Changed { new_record: true, dirty: data.len() as u64 }
+    }
+
+    /// True, and the last record grown, if an append of `len` bytes now may join it.
+    fn joins(&mut self, len: usize, now_ns: u64) -> bool {
+        let end = self.bytes.len();
+        let Some(last) = self.pending.back_mut().filter(|_| !self.sealed) else { return false };
+        match &mut last.change {
+            Change::Write { start, len: held, old, .. }
+                if old.is_empty()
+                    && *start + *held == end
+                    && *held < JOIN_BYTES
+                    && now_ns < last.since_ns + JOIN_NS =>
+            {
+                *held += len;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn resize(&mut self, len: usize, now_ns: u64, sequence: u64) {
+        let len_before = self.bytes.len();
+        let removed = self.bytes.get(len..).unwrap_or_default().to_vec();
+        self.bytes.resize(len, 0);
+        self.push(Change::Resize { len_before, len_after: len, removed }, now_ns, sequence);
+    }
+
+    fn push(&mut self, change: Change, now_ns: u64, sequence: u64) {
+        assert!(self.pending.back().is_none_or(|last| last.sequence < sequence), "changes come in order");
+        self.pending.push_back(Pending { sequence, since_ns: now_ns, change });
+        self.sealed = false;
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// All changes up to `sequence` are on the platter. Answers how many bytes are pending no more.
+    pub(super) fn harden(&mut self, sequence: u64) -> u64 {
+        let mut hardened = 0;
+        while self.pending.front().is_some_and(|pending| pending.sequence <= sequence) {
+            let pending = self.pending.pop_front().expect("there is a front");
+            hardened += pending.change.dirty();
+        }
+        hardened
+    }
+
+    /// Bytes written and not on the platter.
+    pub(super) fn dirty(&self) -> u64 {
+        self.pending.iter().map(|pending| pending.change.dirty()).sum()
+    }
+
+    /// Power is lost: the content becomes what the platter happens to hold.
+    pub(super) fn lose_power(&mut self, rng: &mut ChaCha8Rng) -> Loss {
+        if self.pending.is_empty() {
+            return Loss::default();
+        }
+        let before = self.bytes.clone();
+        let dirty = self.dirty();
+        let redo = self.undo_all();
+        match draw(rng, 4) {
+            0 => {}
+            1 => redo.iter().for_each(|change| change.apply(&mut self.bytes)),
+            2 => survive_prefix(&mut self.bytes, &redo, rng),
+            _ => survive_sectors(&mut self.bytes, &redo, rng),
+        }
+        let lost = different(&before, &self.bytes);
+        Loss { lost, kept: dirty.saturating_sub(lost) }
+    }
+
+    /// Goes back to the durable content; answers the changes undone, oldest first, with their bytes.
+    fn undo_all(&mut self) -> Vec<Redo> {
+        let mut redo = Vec::with_capacity(self.pending.len());
+        while let Some(pending) = self.pending.pop_back() {
+            redo.push(pending.change.undo(&mut self.bytes));
+        }
+        redo.reverse();
+        redo
+    }
+}
+
+impl Change {
+    fn dirty(&self) -> u64 {
+        match self {
+            Change::Write { len, .. } => *len as u64,
+            Change::Resize { .. } => 0,
+        }
+    }
+
+    fn undo(self, bytes: &mut Vec<u8>) -> Redo {
+        match self {
+            Change::Write { start, len, len_before, old } => {
+                let data = bytes[start..start + len].to_vec();
+                bytes.truncate(len_before);
+                put(bytes, start.min(len_before), &old);
+                Redo::Write { start, data }
+            }
+            Change::Resize { len_before, len_after, removed } => {
+                assert_eq!(bytes.len(), len_after, "undo in order");
+                bytes.truncate(len_before);
+                bytes.extend_from_slice(&removed);
+                assert_eq!(bytes.len(), len_before, "a cut remembers all that it took");
+                Redo::Resize { len: len_after }
+            }
+        }
+    }
+}
+
+impl Redo {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Redo::Write { start, data } => put(bytes, *start, data),
+            Redo::Resize { len } => bytes.resize(*len, 0),
+        }
+    }
+
+    /// The length of the file after it, from the length before it.
+    fn len_after(&self, len: usize) -> usize {
+        match self {
+            Redo::Write { data, .. } if data.is_empty() => len,
+            Redo::Write { start, data } => len.max(start + data.len()),
+            Redo::Resize { len } => *len,
+        }
+    }
+}
+
+/// Writes over and beyond the end; a gap becomes zeros.
+fn put(bytes: &mut Vec<u8>, start: usize, data: &[u8]) {
+    if data.is_empty() {
+        return;
+    }
+    let end = start + data.len();
+    if start == bytes.len() {
+        return bytes.extend_from_slice(data);
+    }
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[start..end].copy_from_slice(data);
+}
+
+/// How many bytes of `before` read otherwise, or not at all, in `after`.
+fn different(before: &[u8], after: &[u8]) -> u64 {
+    let common = before.iter().zip(after).filter(|(a, b)| a != b).count();
+    (common + before.len().saturating_sub(after.len())) as u64
+}
+
+/// The first changes survive whole, the next one up to a sector's edge, the others not at all.
+fn survive_prefix(bytes: &mut Vec<u8>, redo: &[Redo], rng: &mut ChaCha8Rng) {
+    let whole = draw(rng, redo.len() as u64 + 1) as usize;
+    redo[..whole].iter().for_each(|change| change.apply(bytes));
+    if let Some(Redo::Write { start, data }) = redo.get(whole) {
+        let sectors = sectors(*start, data.len()).count() as u64;
+        let cut = sectors_end(*start, draw(rng, sectors + 1) as usize).clamp(*start, start + data.len());
+        put(bytes, *start, &data[..cut - start]);
+    }
+}
+
+/// Truncations survive in order, up to a drawn one; of the writes before the first truncation that did not, each sector has
+/// any of its states; the length is one that the file had after the last truncation that survived.
+fn survive_sectors(bytes: &mut Vec<u8>, redo: &[Redo], rng: &mut ChaCha8Rng) {
+    let cuts: Vec<usize> = (0..redo.len()).filter(|i| matches!(redo[*i], Redo::Resize { .. })).collect();
+    let kept_cuts = draw(rng, cuts.len() as u64 + 1) as usize;
+    let considered = &redo[..cuts.get(kept_cuts).copied().unwrap_or(redo.len())];
+    let lengths = lengths(bytes.len(), considered, kept_cuts.checked_sub(1).map_or(0, |last| cuts[last] + 1));
+    let mut kept = kept_states(considered, rng);
+    for change in considered {
+        match change {
+            Redo::Resize { len } => bytes.resize(*len, 0),
+            Redo::Write { start, data } => put_sectors(bytes, *start, data, &mut kept),
+        }
+    }
+    let len = lengths[draw(rng, lengths.len() as u64) as usize];
+    bytes.resize(len, 0);
+}
+
+/// The lengths that the file had, after the first `from` changes and later.
+fn lengths(len: usize, changes: &[Redo], from: usize) -> Vec<usize> {
+    let mut len = len;
+    let mut lengths = vec![];
+    for (i, change) in changes.iter().enumerate() {
+        if i >= from {
+            lengths.push(len);
+        }
+        len = change.len_after(len);
+    }
+    lengths.push(len);
+    lengths
+}
+
+/// Draws for every written sector how many of its writes arrived.
+fn kept_states(changes: &[Redo], rng: &mut ChaCha8Rng) -> BTreeMap<usize, u64> {
+    let mut states: BTreeMap<usize, u64> = BTreeMap::new();
+    for change in changes {
+        if let Redo::Write { start, data } = change {
+            sectors(*start, data.len()).for_each(|sector| *states.entry(sector).or_default() += 1);
+        }
+    }
+    let arrived_in_ten = [1, 5, 9][draw(rng, 3) as usize];
+    for writes in states.values_mut() {
+        *writes = if draw(rng, 10) < arrived_in_ten { *writes } else { draw(rng, *writes + 1) };
+    }
+    states
+}
+
+/// Writes those sectors of a write that have arrivals left.
+fn put_sectors(bytes: &mut Vec<u8>, start: usize, data: &[u8], kept: &mut BTreeMap<usize, u64>) {
+    let end = start + data.len();
+    for sector in sectors(start, data.len()) {
+        let left = kept.get_mut(&sector).expect("every written sector was drawn");
+        if *left > 0 {
+            *left -= 1;
+            let from = (sector * SECTOR).max(start);
+            let to = ((sector + 1) * SECTOR).min(end);
+            put(bytes, from, &data[from - start..to - start]);
+        }
+    }
+}
+
+/// The sectors that a write touches.
+fn sectors(start: usize, len: usize) -> std::ops::Range<usize> {
+    if len == 0 { 0..0 } else { start / SECTOR..(start + len).div_ceil(SECTOR) }
+}
+
+/// Where the first `count` sectors from the one of `start` end.
+fn sectors_end(start: usize, count: usize) -> usize {
+    (start / SECTOR + count) * SECTOR
+}
