@@ -1,1 +1,3 @@
-//! klamm-scenarios
+//! The stage: scripts, the cluster they run on, campaigns, and the `klamm` command.
+
+pub mod script;

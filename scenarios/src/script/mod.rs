@@ -1,0 +1,224 @@
+//! A script is data: what people write, campaigns generate, failures store and replays run is this one type.
+
+mod duration;
+mod error;
+mod lower;
+mod lower_step;
+mod raw;
+mod step;
+mod tables;
+mod target;
+mod trigger;
+mod words;
+
+pub use duration::Span;
+pub use error::ScriptError;
+pub use step::{Action, Cut, Link, Skew, Slow, Step};
+pub use tables::property_names;
+pub use target::{Partition, Target};
+pub use trigger::Trigger;
+
+pub(crate) use error::Source;
+pub(crate) use lower::did_you_mean;
+pub(crate) use raw::parse;
+
+use klamm_base::{Guard, Properties};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A whole run: the cluster, its topics and clients, what strikes them and what is expected.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Script {
+    /// Short name, as `klamm run NAME` takes it.
+    pub name: String,
+    /// What the story teaches, in two sentences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lesson: Option<String>,
+    /// The seed when the command line gives none.
+    pub seed: u64,
+    /// How long clients and faults run, in simulated time; healing and judging come after it.
+    pub duration: Span,
+    /// Guards that are off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Guard>,
+    /// Verdict per property; what is not named must not be violated.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub expect: BTreeMap<String, Expected>,
+    /// Machines and their settings.
+    pub cluster: ClusterSpec,
+    /// Topics, made before clients start.
+    #[serde(rename = "topic", skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<TopicSpec>,
+    /// Producers.
+    #[serde(rename = "producer", skip_serializing_if = "Vec::is_empty")]
+    pub producers: Vec<ProducerSpec>,
+    /// Consumers.
+    #[serde(rename = "consumer", skip_serializing_if = "Vec::is_empty")]
+    pub consumers: Vec<ConsumerSpec>,
+    /// What strikes.
+    #[serde(rename = "step", skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+}
+
+/// A verdict that a script expects of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// Its premise occurred and it held.
+    Held,
+    /// It was broken.
+    Violated,
+    /// A loss that a named setting permits.
+    Allowed,
+    /// Its premise never occurred.
+    NotTested,
+}
+
+impl Expected {
+    /// Every verdict with the word that scripts use.
+    pub const WORDS: [(&'static str, Expected); 4] = [
+        ("held", Expected::Held),
+        ("violated", Expected::Violated),
+        ("allowed", Expected::Allowed),
+        ("not-tested", Expected::NotTested),
+    ];
+
+    /// The verdict of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, verdict)| *verdict)
+    }
+
+    /// The word of this verdict.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, verdict)| *verdict == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Machines, their settings and the network between them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterSpec {
+    /// Controllers, on hosts `c1`, ...; one for now.
+    pub controllers: u32,
+    /// Brokers, on hosts `b1`, ...
+    pub brokers: u32,
+    /// One-way latency of every link: the least.
+    pub latency_min: Span,
+    /// One-way latency of every link: the most.
+    pub latency_max: Span,
+    /// Broker settings of every node, Kafka's keys.
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub config: Properties,
+    /// Broker settings of single hosts, over the common ones.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub host: BTreeMap<String, Properties>,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            controllers: 1,
+            brokers: 3,
+            latency_min: Span(200_000),
+            latency_max: Span(1_000_000),
+            config: Properties::new(),
+            host: BTreeMap::new(),
+        }
+    }
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: u32,
+    /// Replicas of each partition.
+    pub replication: u32,
+    /// Topic settings, Kafka's keys.
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub config: Properties,
+}
+
+/// A producer with its load.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProducerSpec {
+    /// Its name, which is its host's too.
+    pub name: String,
+    /// Where it writes, in turn: topics (`orders`) or partitions (`orders-0`).
+    pub topics: Vec<String>,
+    /// How many records at most.
+    pub records: u64,
+    /// Records a second.
+    pub rate: u64,
+    /// Bytes of a record's value, at least eight.
+    pub record_size: u32,
+    /// When it starts.
+    pub start: Span,
+    /// Producer settings, Kafka's keys.
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub config: Properties,
+}
+
+/// A consumer; it is assigned partitions by hand and reads from offset 0.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConsumerSpec {
+    /// Its name, which is its host's too.
+    pub name: String,
+    /// What it reads: topics or partitions.
+    pub topics: Vec<String>,
+    /// When it starts.
+    pub start: Span,
+    /// Consumer settings, Kafka's keys.
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub config: Properties,
+}
+
+impl Script {
+    /// Reads a script. `file` is what messages call it; its stem is the script's name unless the text names it.
+    pub fn from_toml(file: &str, text: &str) -> Result<Script, Box<ScriptError>> {
+        let source = Source::new(file, text);
+        let raw = raw::parse(&source)?;
+        lower::lower(&source, raw)
+    }
+
+    /// The script as TOML; reading it again gives the same script.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a script is plain data")
+    }
+
+    /// Every partition of every topic, in the order in which topics stand.
+    pub fn partitions(&self) -> Vec<Partition> {
+        let of = |topic: &TopicSpec| {
+            let name = topic.name.clone();
+            (0..topic.partitions as i32).map(move |partition| Partition { topic: name.clone(), partition })
+        };
+        self.topics.iter().flat_map(of).collect()
+    }
+
+    /// The partitions that a client's list of topics and partitions means.
+    pub fn partitions_of(&self, topics: &[String]) -> Vec<Partition> {
+        let all = self.partitions();
+        let meant = |wanted: &String| {
+            let wanted = wanted.clone();
+            all.iter().filter(move |p| p.topic == wanted || p.to_string() == wanted).cloned().collect::<Vec<_>>()
+        };
+        topics.iter().flat_map(meant).collect()
+    }
+
+    /// Sets a broker setting (`--set KEY=VALUE`), or `duration`.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        if key == "duration" {
+            self.duration = value.parse()?;
+            return Ok(());
+        }
+        tables::broker_setting(key, value)?;
+        self.cluster.config.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! Scripts as they stand in the file: every value with its place, unknown keys denied.
+
+use super::error::{ScriptError, Source};
+use super::lower::did_you_mean;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use std::fmt;
+use std::ops::Range;
+use toml::{Spanned, Value};
+
+pub(super) type Text = Spanned<String>;
+/// A value whose type is checked when it is lowered, so that the message can say what is wanted.
+pub(super) type Any = Spanned<Value>;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawScript {
+    pub name: Option<Text>,
+    pub lesson: Option<Text>,
+    pub seed: Option<Any>,
+    pub duration: Option<Any>,
+    #[serde(default)]
+    pub without: Vec<Text>,
+    #[serde(default)]
+    pub expect: RawConfig,
+    #[serde(default)]
+    pub cluster: RawCluster,
+    #[serde(default)]
+    pub topic: Vec<Spanned<RawTopic>>,
+    #[serde(default)]
+    pub producer: Vec<Spanned<RawProducer>>,
+    #[serde(default)]
+    pub consumer: Vec<Spanned<RawConsumer>>,
+    #[serde(default)]
+    pub step: Vec<Spanned<RawStep>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawCluster {
+    pub controllers: Option<Any>,
+    pub brokers: Option<Any>,
+    pub latency_min: Option<Any>,
+    pub latency_max: Option<Any>,
+    #[serde(default)]
+    pub config: RawConfig,
+    #[serde(default)]
+    pub host: std::collections::BTreeMap<Text, RawConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawTopic {
+    pub name: Text,
+    pub partitions: Option<Any>,
+    pub replication: Option<Any>,
+    #[serde(default)]
+    pub config: RawConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawProducer {
+    pub name: Text,
+    pub topics: Spanned<Vec<Text>>,
+    pub records: Option<Any>,
+    pub rate: Option<Any>,
+    pub record_size: Option<Any>,
+    pub start: Option<Any>,
+    #[serde(default)]
+    pub config: RawConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawConsumer {
+    pub name: Text,
+    pub topics: Spanned<Vec<Text>>,
+    pub start: Option<Any>,
+    #[serde(default)]
+    pub config: RawConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawStep {
+    pub name: Option<Text>,
+    pub at: Option<Any>,
+    pub when: Option<Text>,
+    pub after: Option<Any>,
+    #[serde(rename = "for")]
+    pub lasts: Option<Any>,
+    #[serde(default)]
+    pub forever: bool,
+    #[serde(alias = "kill")]
+    pub crash: Option<Text>,
+    pub power_off: Option<Text>,
+    pub wipe: Option<Text>,
+    pub restart: Option<Text>,
+    pub stop: Option<Text>,
+    pub pause: Option<Text>,
+    pub resume: Option<Text>,
+    pub cut: Option<Spanned<RawLink>>,
+    pub heal: Option<Text>,
+    pub slow: Option<Spanned<RawLink>>,
+    pub skew: Option<Spanned<RawSkew>>,
+}
+
+/// The ends of a cut or slow link, with what either of the two may add.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawLink {
+    pub between: Option<Text>,
+    pub and: Option<Text>,
+    pub from: Option<Text>,
+    pub to: Option<Text>,
+    pub hold: Option<Spanned<bool>>,
+    pub min: Option<Any>,
+    pub max: Option<Any>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawSkew {
+    pub target: Text,
+    pub by: Text,
+}
+
+/// Dotted settings: `min.insync.replicas = 2` reads as the quoted key does. Each with the place of its key.
+#[derive(Debug, Default)]
+pub(super) struct RawConfig(pub Vec<(Range<usize>, String, String)>);
+
+enum Node {
+    Leaf(String),
+    Table(Vec<(Spanned<String>, Node)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, true, false or text")
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_string()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Leaf(value.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry::<Spanned<String>, Node>()? {
+            entries.push(entry);
+        }
+        Ok(Node::Table(entries))
+    }
+}
+
+impl Node {
+    fn flatten(self, at: Range<usize>, prefix: String, into: &mut Vec<(Range<usize>, String, String)>) {
+        match self {
+            Node::Leaf(value) => into.push((at, prefix, value)),
+            Node::Table(entries) => {
+                for (key, node) in entries {
+                    let dotted =
+                        if prefix.is_empty() { key.get_ref().clone() } else { format!("{prefix}.{}", key.get_ref()) };
+                    let from = if prefix.is_empty() { key.span().start } else { at.start };
+                    node.flatten(from..key.span().end, dotted, into);
+                }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut settings = Vec::new();
+        match Node::deserialize(deserializer)? {
+            Node::Leaf(_) => return Err(serde::de::Error::custom("a table of settings is wanted")),
+            table @ Node::Table(_) => table.flatten(0..0, String::new(), &mut settings),
+        }
+        Ok(Self(settings))
+    }
+}
+
+/// Reads the text; what TOML or serde object to becomes our error, with the nearest known key.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(source: &Source) -> Result<T, Box<ScriptError>> {
+    toml::from_str(source.text).map_err(|error| {
+        let at = error.span().unwrap_or(0..0);
+        let (message, help) = explain(error.message());
+        source.error(at, message, help)
+    })
+}
+
+/// serde lists every known key of the table; the nearest one is enough.
+fn explain(message: &str) -> (String, Option<String>) {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match (message.starts_with("unknown field"), quoted.next()) {
+        (true, Some(unknown)) => {
+            let known: Vec<&str> = quoted.collect();
+            let help = did_you_mean(unknown, known.iter().copied())
+                .or_else(|| Some(format!("known keys: {}", known.join(", "))));
+            (format!("unknown key `{unknown}`"), help)
+        }
+        _ => (message.trim_end().replace('\n', "; "), None),
+    }
+}
