@@ -1,0 +1,61 @@
+//! Frames: four bytes of length, then that many bytes.
+
+use crate::WireError;
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Bytes of a frame's length.
+const LENGTH: usize = 4;
+
+/// Cuts a byte stream into frames.
+#[derive(Clone, Debug)]
+pub struct FrameReader {
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl FrameReader {
+    /// Refuses frames of more than `limit` bytes (`socket.request.max.bytes`), before memory is taken for them.
+    pub fn new(limit: usize) -> FrameReader {
+        FrameReader { buffer: BytesMut::new(), limit }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The buffer that stream bytes may be read into directly, at its end.
+    pub fn buffer_mut(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next whole frame without its length; `None` if more bytes are needed.
+    ///
+    /// # Errors
+    /// `FrameTooLarge`: the stream cannot be read any further.
+    pub fn pop(&mut self) -> Result<Option<Bytes>, WireError> {
+        let Some(head) = self.buffer.first_chunk::<LENGTH>() else {
+            return Ok(None);
+        };
+        let announced = i32::from_be_bytes(*head);
+        let too_large = WireError::FrameTooLarge { length: i64::from(announced), limit: self.limit };
+        let length = usize::try_from(announced).ok().filter(|length| *length <= self.limit).ok_or(too_large)?;
+        if self.buffer.len() < LENGTH + length {
+            self.buffer.reserve((LENGTH + length - self.buffer.len()).min(1 << 20));
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH);
+        Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    /// Bytes that wait for the rest of their frame.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
+/// The four bytes that go before a frame of `length` bytes, which must be below 2 GiB.
+#[inline]
+pub fn write_length(length: usize) -> [u8; LENGTH] {
+    i32::try_from(length).expect("a frame is smaller than 2 GiB").to_be_bytes()
+}

@@ -1,0 +1,172 @@
+//! Making batches.
+
+use super::header::{CRC_FROM, HEADER_LEN, LENGTH_OVERHEAD, attribute};
+use super::{Batch, BatchHeader, Codec, compress};
+use crate::codec::{put_varint, put_varlong, varint_len, varlong_len};
+use bytes::{BufMut, BytesMut};
+
+/// Gathers records into one batch. Offsets count from 0 (a leader places the batch later).
+///
+/// `BatchBuilder::new(now).push(at, key, value, &[]).producer(7, 0, 42).build()`
+#[derive(Clone, Debug)]
+pub struct BatchBuilder {
+    now_ms: i64,
+    header: BatchHeader,
+    codec: Codec,
+    body: BytesMut,
+}
+
+impl BatchBuilder {
+    /// An empty batch. `now_ms` (milliseconds since 1970) stands in for a negative timestamp.
+    pub fn new(now_ms: i64) -> BatchBuilder {
+        let header = BatchHeader {
+            base_offset: 0,
+            batch_length: 0,
+            partition_leader_epoch: -1,
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: 0,
+            base_timestamp: now_ms,
+            max_timestamp: now_ms,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: 0,
+        };
+        BatchBuilder { now_ms, header, codec: Codec::None, body: BytesMut::new() }
+    }
+
+    /// Appends a record; a negative `timestamp` means now.
+    pub fn push(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> &mut Self {
+        let timestamp = if timestamp < 0 { self.now_ms } else { timestamp };
+        let first = self.header.record_count == 0;
+        if first {
+            self.header.base_timestamp = timestamp;
+            self.header.max_timestamp = timestamp;
+        }
+        self.header.max_timestamp = self.header.max_timestamp.max(timestamp);
+        let timestamp_delta = timestamp - self.header.base_timestamp;
+        let offset_delta = self.header.record_count;
+        self.header.last_offset_delta = offset_delta;
+        self.header.record_count += 1;
+        write_record(&mut self.body, timestamp_delta, offset_delta, key, value, headers);
+        self
+    }
+
+    /// Marks the batch as the producer's, from sequence `base_sequence` on.
+    pub fn producer(&mut self, id: i64, epoch: i16, base_sequence: i32) -> &mut Self {
+        self.header.producer_id = id;
+        self.header.producer_epoch = epoch;
+        self.header.base_sequence = base_sequence;
+        self
+    }
+
+    /// Marks the batch as part of its producer's transaction.
+    pub fn transactional(&mut self) -> &mut Self {
+        self.header.attributes |= attribute::TRANSACTIONAL;
+        self
+    }
+
+    /// Marks the batch as control (L7).
+    pub fn control(&mut self) -> &mut Self {
+        self.header.attributes |= attribute::CONTROL;
+        self
+    }
+
+    /// Places the batch: offset of its first record and epoch of its leader.
+    pub fn at(&mut self, base_offset: i64, leader_epoch: i32) -> &mut Self {
+        self.header.base_offset = base_offset;
+        self.header.partition_leader_epoch = leader_epoch;
+        self
+    }
+
+    /// Compresses the records when the batch is built.
+    pub fn compressed(&mut self, codec: Codec) -> &mut Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        self.header.record_count as usize
+    }
+
+    /// True if no record was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.header.record_count == 0
+    }
+
+    /// Bytes of the batch so far, uncompressed.
+    pub fn estimated_size(&self) -> usize {
+        HEADER_LEN + self.body.len()
+    }
+
+    /// The batch. The builder is empty afterwards; producer, marks and place stay.
+    pub fn build(&mut self) -> Batch {
+        let body = self.body.split();
+        let packed = (self.codec != Codec::None).then(|| compress(self.codec, &body));
+        let payload = packed.as_deref().unwrap_or(&body);
+        let mut header = self.header;
+        header.attributes = (header.attributes & !0b111) | self.codec as i16;
+        header.batch_length =
+            i32::try_from(HEADER_LEN - LENGTH_OVERHEAD + payload.len()).expect("a batch is smaller than 2 GiB");
+        let mut bytes = BytesMut::with_capacity(header.size());
+        bytes.extend_from_slice(&header.to_bytes());
+        bytes.extend_from_slice(payload);
+        header.crc = crc32c::crc32c(&bytes[CRC_FROM..]);
+        bytes[17..21].copy_from_slice(&header.crc.to_be_bytes());
+        (self.header.record_count, self.header.last_offset_delta) = (0, 0);
+        Batch { header, bytes: bytes.freeze() }
+    }
+}
+
+fn write_record(
+    out: &mut BytesMut,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(&str, Option<&[u8]>)],
+) {
+    let headers_len: usize = headers.iter().map(|(key, value)| blob_len(Some(key.as_bytes())) + blob_len(*value)).sum();
+    let length = 1
+        + varlong_len(timestamp_delta)
+        + varint_len(offset_delta)
+        + blob_len(key)
+        + blob_len(value)
+        + varint_len(headers.len() as i32)
+        + headers_len;
+    out.reserve(length + 5);
+    put_varint(out, length as i32);
+    out.put_i8(0);
+    put_varlong(out, timestamp_delta);
+    put_varint(out, offset_delta);
+    put_blob(out, key);
+    put_blob(out, value);
+    put_varint(out, headers.len() as i32);
+    for (key, value) in headers {
+        put_blob(out, Some(key.as_bytes()));
+        put_blob(out, *value);
+    }
+}
+
+fn blob_len(blob: Option<&[u8]>) -> usize {
+    blob.map_or(varint_len(-1), |bytes| varint_len(bytes.len() as i32) + bytes.len())
+}
+
+fn put_blob(out: &mut BytesMut, blob: Option<&[u8]>) {
+    match blob {
+        None => put_varint(out, -1),
+        Some(bytes) => {
+            put_varint(out, bytes.len() as i32);
+            out.extend_from_slice(bytes);
+        }
+    }
+}

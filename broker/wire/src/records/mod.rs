@@ -1,0 +1,16 @@
+//! Record batches, format v2 (KIP-98; rules L1 to L8 of the semantics checklist).
+
+mod batch;
+mod build;
+mod compress;
+mod control;
+mod header;
+mod iter;
+mod validate;
+
+pub use batch::{Batch, Split, SplitWhole, split, split_whole};
+pub use build::BatchBuilder;
+pub use compress::{Codec, UNPACKED_LIMIT, compress, decompress};
+pub use control::{ControlType, control_batch, end_txn_value, leader_change, read_leader_change};
+pub use header::{BatchHeader, HEADER_LEN};
+pub use iter::{Record, Records, records};
