@@ -150,6 +150,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// An open file.
+#[allow(clippy::len_without_is_empty, reason = "the length is asked of a device, not of a collection")]
 pub trait File: Send + Sync {
     /// Length in bytes.
     fn len(&self) -> BoxFuture<io::Result<u64>>;
