@@ -36,9 +36,10 @@ impl ClientRecord {
     }
 }
 
-/// A Kafka UUID: topic id, incarnation id, directory id. Zero means "none".
+/// A Kafka UUID: topic id, incarnation id, directory id. Zero means "none". Saved as the text that Kafka prints: JSON
+/// numbers of 128 bits do not survive serde's tagged enums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct Uuid(pub u128);
 
 impl Uuid {
@@ -48,15 +49,43 @@ impl Uuid {
     pub const ZERO: Uuid = Uuid(0);
 }
 
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// Kafka prints a UUID as URL-safe base64 without padding.
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         for i in 0..22 {
             let sextet = if i < 21 { self.0 >> (122 - 6 * i) } else { self.0 << 4 };
             write!(f, "{}", ALPHABET[(sextet & 63) as usize] as char)?;
         }
         Ok(())
+    }
+}
+
+impl From<Uuid> for String {
+    fn from(uuid: Uuid) -> String {
+        uuid.to_string()
+    }
+}
+
+/// A text that is no UUID.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a UUID: 22 characters of URL-safe base64 are wanted")]
+pub struct NotAUuid(pub String);
+
+impl TryFrom<String> for Uuid {
+    type Error = NotAUuid;
+
+    fn try_from(text: String) -> Result<Uuid, NotAUuid> {
+        let sextet = |letter: u8| ALPHABET.iter().position(|known| *known == letter).map(|at| at as u128);
+        let Some(sextets) = text.bytes().map(sextet).collect::<Option<Vec<u128>>>() else { return Err(NotAUuid(text)) };
+        // 22 letters hold 132 bits: the last four must be zero.
+        match sextets.split_last() {
+            Some((last, first)) if first.len() == 21 && last & 15 == 0 => {
+                Ok(Uuid(first.iter().fold(0, |bits, sextet| bits << 6 | sextet) << 2 | last >> 4))
+            }
+            _ => Err(NotAUuid(text)),
+        }
     }
 }
 
@@ -100,6 +129,19 @@ mod tests {
         let bytes: [u8; 16] =
             [0x8f, 0x1e, 0xe1, 0x4d, 0xb1, 0x0f, 0x44, 0x2a, 0xbd, 0x7c, 0xe8, 0x52, 0xf3, 0x7a, 0x9f, 0x9a];
         assert_eq!(Uuid(u128::from_be_bytes(bytes)).to_string(), "jx7hTbEPRCq9fOhS83qfmg");
+    }
+
+    #[test]
+    fn a_uuid_comes_back_from_its_text_and_nothing_else_does() {
+        for uuid in [Uuid::ZERO, Uuid::METADATA_TOPIC, Uuid(u128::MAX), Uuid(0x8f1e_e14d_b10f_442a_bd7c_e852_f37a_9f9a)]
+        {
+            assert_eq!(Uuid::try_from(uuid.to_string()), Ok(uuid));
+        }
+        for text in
+            ["", "jx7hTbEPRCq9fOhS83qfm", "jx7hTbEPRCq9fOhS83qfm!", "jx7hTbEPRCq9fOhS83qfmh", "jx7hTbEPRCq9fOhS83qfmgg"]
+        {
+            assert!(Uuid::try_from(text.to_string()).is_err(), "{text}");
+        }
     }
 
     #[test]

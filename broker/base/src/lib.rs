@@ -17,6 +17,6 @@ pub use disk::{DiskDone, DiskError, DiskOp, DiskOut, DiskRequest, DiskResult, Ti
 pub use draws::Draws;
 pub use error_code::ErrorCode;
 pub use guard::{Guard, Guards};
-pub use ids::{ClientId, ClientRecord, NodeId, Now, TopicPartition, Uuid};
+pub use ids::{ClientId, ClientRecord, NodeId, NotAUuid, Now, TopicPartition, Uuid};
 pub use observe::{ClientKind, Election, Observation, Observe, Observer, Outcome, Source, TruncationCause, chain};
 pub use outbox::Outbox;
