@@ -1,3 +1,4 @@
 //! The stage: scripts, the cluster they run on, campaigns, and the `klamm` command.
 
 pub mod script;
+pub mod stage;

@@ -156,9 +156,13 @@ impl Graph {
     fn below(&self, folder: &str) -> Vec<String> {
         let folder = root().join(folder);
         let packages = self.metadata["packages"].as_array().expect("packages");
-        let inside = |package: &&Value| Path::new(package["manifest_path"].as_str().expect("a path")).starts_with(&folder);
-        let names: Vec<String> =
-            packages.iter().filter(inside).map(|package| package["name"].as_str().expect("a name").to_owned()).collect();
+        let inside =
+            |package: &&Value| Path::new(package["manifest_path"].as_str().expect("a path")).starts_with(&folder);
+        let names: Vec<String> = packages
+            .iter()
+            .filter(inside)
+            .map(|package| package["name"].as_str().expect("a name").to_owned())
+            .collect();
         assert!(!names.is_empty(), "no package below {}", folder.display());
         names
     }
