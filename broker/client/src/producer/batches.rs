@@ -97,7 +97,7 @@ pub fn sequence_add(sequence: i32, add: i32) -> i32 {
 
 /// One partition's batches. `queue` holds those that wait, oldest first; a batch that is sent again stands at the front, in
 /// sequence order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PartitionBatches {
     queue: VecDeque<QueuedBatch>,
     /// Sequenced batches that are in flight: (base sequence or a running number, last).
@@ -134,12 +134,22 @@ pub struct Limits {
     pub idempotent: bool,
 }
 
-impl PartitionBatches {
-    /// Empty, without ids.
-    pub fn new() -> Self {
-        Self { last_acked: -1, ..Default::default() }
+/// Empty, without ids.
+impl Default for PartitionBatches {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            in_flight: Vec::new(),
+            ids: None,
+            next_sequence: 0,
+            last_acked: -1,
+            unresolved: false,
+            bump: false,
+        }
     }
+}
 
+impl PartitionBatches {
     /// Adds a record to the last batch, or opens a new one.
     pub fn push(&mut self, record: Pending, now_ns: u64, batch_bytes: usize) {
         let size = record.size();
@@ -275,7 +285,7 @@ mod tests {
     }
 
     fn three_batches() -> PartitionBatches {
-        let mut batches = PartitionBatches::new();
+        let mut batches = PartitionBatches::default();
         (0..3).for_each(|handle| batches.push(record(handle), 10, 100));
         batches
     }
@@ -288,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_batch_lingers_until_it_is_full() {
-        let mut batches = PartitionBatches::new();
+        let mut batches = PartitionBatches::default();
         batches.push(record(0), 10, 1000);
         assert_eq!(batches.readiness(&LIMITS, false), Readiness::At(15));
         assert_eq!(batches.readiness(&LIMITS, true), Readiness::At(0));

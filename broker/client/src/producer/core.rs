@@ -211,7 +211,7 @@ impl Core {
                 (self.round_robin % partitions as u32) as i32
             }
         });
-        let batches = self.partitions.entry((submitted.topic, partition)).or_insert_with(PartitionBatches::new);
+        let batches = self.partitions.entry((submitted.topic, partition)).or_default();
         batches.push(submitted.record, created_ns, self.config.batch_bytes);
     }
 
@@ -244,7 +244,6 @@ impl Core {
             transaction_timeout_ms: i32::MAX,
             producer_id: -1,
             producer_epoch: -1,
-            ..Default::default()
         };
         let to = self.view.next_to_ask();
         let request = request::Encoded::new(&message, INIT_PRODUCER_ID_VERSION, &self.config.client_id);
@@ -566,7 +565,7 @@ fn failure_code(error: CallError) -> ErrorCode {
 }
 
 fn add_batch(topics: &mut Vec<TopicProduceData>, place: &Place, bytes: Bytes) {
-    let data = PartitionProduceData { index: place.1, records: Some(bytes), ..Default::default() };
+    let data = PartitionProduceData { index: place.1, records: Some(bytes) };
     match topics.iter_mut().find(|topic| topic.name == place.0) {
         Some(topic) => topic.partition_data.push(data),
         None => {
