@@ -1,0 +1,95 @@
+//! Reads: planned from memory, done by the driver, judged at their completion.
+
+use crate::segment::{Entry, Segment, log_path};
+use crate::{Log, ReadError, ReadPlan, TimestampHit};
+use bytes::Bytes;
+use klamm_base::{DiskOp, DiskOut, DiskRequest, DiskResult, Outbox, Ticket};
+use klamm_wire::records::BatchHeader;
+
+impl Log {
+    /// Plans to read whole batches of one segment: the first holds `from`, none reaches `below` or the log's end, and together
+    /// they have at most `max_bytes`, but for the first one if `at_least_one_batch` is set (KIP-74). `None` if there is
+    /// nothing.
+    pub fn plan_read(&self, from: i64, max_bytes: u32, below: i64, at_least_one_batch: bool) -> Option<ReadPlan> {
+        let limit = below.min(self.log_end);
+        if from < self.log_start_offset() || from >= limit {
+            return None;
+        }
+        let (segment, index) = self.locate(from)?;
+        let batches = &segment.entries[index..];
+        let first = batches.first().filter(|first| first.last_offset < limit)?;
+        let room = u64::from(first.position) + u64::from(max_bytes);
+        let fitting = batches.partition_point(|entry| entry.end_position() <= room && entry.last_offset < limit);
+        let count = if at_least_one_batch { fitting.max(1) } else { fitting };
+        let last = &batches[count.checked_sub(1)?];
+        Some(ReadPlan {
+            path: log_path(&self.dir, segment.base_offset),
+            position: u64::from(first.position),
+            len: u32::try_from(last.end_position() - u64::from(first.position)).expect("a segment is below 4 GiB"),
+            base_offset: first.base_offset,
+            end_offset: last.last_offset + 1,
+            cuts: self.cuts,
+        })
+    }
+
+    /// Asks for a planned range. [`crate::Progress::Read`] comes under the ticket.
+    pub fn start_read(&mut self, plan: ReadPlan, out: &mut Outbox<DiskRequest>) -> Ticket {
+        assert!(plan.len > 0, "a read of nothing");
+        let ticket = self.ticket();
+        let ReadPlan { ref path, position, len, .. } = plan;
+        out.push(DiskRequest { ticket, op: DiskOp::Read { path: path.clone(), position, len } });
+        self.reads.insert(ticket, plan);
+        ticket
+    }
+
+    pub(crate) fn finish_read(&self, plan: &ReadPlan, result: DiskResult) -> Result<Bytes, ReadError> {
+        if plan.cuts != self.cuts {
+            return Err(ReadError::Again);
+        }
+        let data = match result? {
+            DiskOut::Data(data) => data,
+            other => panic!("{}: a read was answered with {other:?}", plan.path),
+        };
+        let as_written = data.len() == plan.len as usize
+            && BatchHeader::parse(&data).is_ok_and(|first| first.base_offset == plan.base_offset);
+        if as_written { Ok(data) } else { Err(ReadError::Corrupt { path: plan.path.clone(), position: plan.position }) }
+    }
+
+    /// The first batch below `below` that holds a timestamp of at least `timestamp` (milliseconds).
+    pub fn find_by_timestamp(&self, timestamp: i64, below: i64) -> Option<TimestampHit> {
+        let late = self.segments.iter().filter(|segment| segment.max_timestamp >= timestamp);
+        let entry = late.flat_map(|segment| &segment.entries).find(|entry| entry.max_timestamp >= timestamp)?;
+        self.hit(entry, below)
+    }
+
+    /// The batch below `below` with the greatest timestamp; of several the first.
+    pub fn find_max_timestamp(&self, below: i64) -> Option<TimestampHit> {
+        let limit = below.min(self.log_end);
+        let readable = self.entries_from(self.log_start_offset()).take_while(|entry| entry.last_offset < limit);
+        let entry =
+            readable.reduce(|best, entry| if entry.max_timestamp > best.max_timestamp { entry } else { best })?;
+        self.hit(entry, below)
+    }
+
+    fn hit(&self, entry: &Entry, below: i64) -> Option<TimestampHit> {
+        let Entry { base_offset, last_offset, max_timestamp, leader_epoch, .. } = *entry;
+        let readable = last_offset < below.min(self.log_end);
+        readable.then_some(TimestampHit { base_offset, last_offset, max_timestamp, leader_epoch })
+    }
+
+    /// The batch that holds `offset`, as its segment and place in it; `None` beyond the end.
+    fn locate(&self, offset: i64) -> Option<(&Segment, usize)> {
+        let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
+        let segment = &self.segments[after.checked_sub(1)?];
+        let index = segment.entries.partition_point(|entry| entry.last_offset < offset);
+        (index < segment.entries.len()).then_some((segment, index))
+    }
+
+    /// All batches from the one that holds `offset` on, in flight or not.
+    pub(crate) fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
+        let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
+        let segments = &self.segments[after.saturating_sub(1)..];
+        let skip = segments.first().map_or(0, |s| s.entries.partition_point(|entry| entry.last_offset < offset));
+        segments.iter().flat_map(|segment| &segment.entries).skip(skip)
+    }
+}

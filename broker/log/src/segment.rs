@@ -1,0 +1,155 @@
+//! One segment: a file of batches, and what is remembered of each.
+
+use crate::LogConfig;
+use crate::producers::Stamp;
+use bytes::{BufMut, Bytes, BytesMut};
+use klamm_wire::records::BatchHeader;
+
+/// What is remembered of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) base_offset: i64,
+    pub(crate) last_offset: i64,
+    /// In the segment's file, in bytes.
+    pub(crate) position: u32,
+    /// The whole batch, in bytes.
+    pub(crate) size: u32,
+    pub(crate) leader_epoch: i32,
+    pub(crate) max_timestamp: i64,
+    pub(crate) identity: u64,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+impl Entry {
+    /// Where the next batch begins in the file.
+    pub(crate) fn end_position(&self) -> u64 {
+        u64::from(self.position) + u64::from(self.size)
+    }
+}
+
+/// A file of batches with contiguous offsets, as it will be when all writes that were asked for are done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) base_offset: i64,
+    /// Bytes, writes in flight included.
+    pub(crate) size: u64,
+    pub(crate) entries: Vec<Entry>,
+    /// The file is there, or its creation is under way.
+    pub(crate) created: bool,
+    /// It holds bytes that no sync was asked for.
+    pub(crate) unsynced: bool,
+    /// Its `.index` file was written.
+    pub(crate) indexed: bool,
+    /// Wall clock when it was opened: decides on rolling where no batch has a timestamp.
+    pub(crate) opened_ms: i64,
+    /// -1 if no batch has one.
+    pub(crate) max_timestamp: i64,
+    /// Entries that its index will have, and bytes since the last.
+    index_entries: u32,
+    since_index: u64,
+}
+
+impl Segment {
+    pub(crate) fn new(base_offset: i64, opened_ms: i64) -> Self {
+        Self {
+            base_offset,
+            size: 0,
+            entries: Vec::new(),
+            created: false,
+            unsynced: false,
+            indexed: false,
+            opened_ms,
+            max_timestamp: -1,
+            index_entries: 0,
+            since_index: 0,
+        }
+    }
+
+    /// One past its last offset.
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.entries.last().map_or(self.base_offset, |entry| entry.last_offset + 1)
+    }
+
+    /// A batch was put at the end.
+    pub(crate) fn push(&mut self, header: &BatchHeader, config: &LogConfig) {
+        assert_eq!(header.base_offset, self.end_offset(), "a batch that does not continue its segment");
+        let entry = Entry {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            position: u32::try_from(self.size).expect("a segment is smaller than 4 GiB"),
+            size: u32::try_from(header.size()).expect("a batch is smaller than 2 GiB"),
+            leader_epoch: header.partition_leader_epoch,
+            max_timestamp: header.max_timestamp,
+            identity: header.identity(),
+            stamp: Stamp::of(header),
+        };
+        self.enter(entry, config);
+    }
+
+    fn enter(&mut self, entry: Entry, config: &LogConfig) {
+        if self.since_index > u64::from(config.index_interval_bytes) {
+            self.index_entries += 1;
+            self.since_index = 0;
+        }
+        self.since_index += u64::from(entry.size);
+        self.size = entry.end_position();
+        self.max_timestamp = self.max_timestamp.max(entry.max_timestamp);
+        self.entries.push(entry);
+    }
+
+    /// Drops the batches that hold `offset` or anything above it; they are returned.
+    pub(crate) fn cut(&mut self, offset: i64, config: &LogConfig) -> Vec<Entry> {
+        let keep = self.entries.partition_point(|entry| entry.last_offset < offset);
+        let gone = self.entries.split_off(keep);
+        let kept = std::mem::take(&mut self.entries);
+        (self.size, self.max_timestamp, self.index_entries, self.since_index) = (0, -1, 0, 0);
+        kept.into_iter().for_each(|entry| self.enter(entry, config));
+        gone
+    }
+
+    /// True if `next` belongs into a new segment [L13].
+    pub(crate) fn is_full_for(&self, next: &BatchHeader, wall_ms: i64, config: &LogConfig) -> bool {
+        let Some(first) = self.entries.first() else { return false };
+        let too_large = self.size + next.size() as u64 > u64::from(config.segment_bytes);
+        let index_full = (u64::from(self.index_entries) + 1) * 8 > u64::from(config.max_index_bytes);
+        let too_far = next.last_offset() - self.base_offset > i64::from(i32::MAX);
+        let age = match (first.max_timestamp, next.max_timestamp) {
+            (first, next) if first >= 0 && next >= 0 => next - first,
+            _ => wall_ms - self.opened_ms,
+        };
+        too_large || index_full || too_far || age > config.segment_ms
+    }
+
+    /// The content of the `.index` file [L9]: relative offset and position of a batch for about every
+    /// `index.interval.bytes`.
+    pub(crate) fn index(&self, interval: u32) -> Bytes {
+        let mut out = BytesMut::new();
+        let mut since = 0;
+        for entry in &self.entries {
+            if since > u64::from(interval) {
+                out.put_i32((entry.last_offset - self.base_offset) as i32);
+                out.put_u32(entry.position);
+                since = 0;
+            }
+            since += u64::from(entry.size);
+        }
+        out.freeze()
+    }
+}
+
+/// `DIR/00000000000000000042.log`
+pub(crate) fn log_path(dir: &str, base_offset: i64) -> String {
+    format!("{dir}/{base_offset:020}.log")
+}
+
+/// `DIR/00000000000000000042.index`
+pub(crate) fn index_path(dir: &str, base_offset: i64) -> String {
+    format!("{dir}/{base_offset:020}.index")
+}
+
+/// The base offset in a segment file's name, if it is one with this suffix.
+pub(crate) fn base_of(name: &str, suffix: &str) -> Option<i64> {
+    let digits = name.strip_suffix(suffix)?;
+    let whole = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if whole { digits.parse().ok() } else { None }
+}

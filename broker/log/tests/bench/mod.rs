@@ -1,0 +1,141 @@
+//! A log on a disk in memory, stepped by hand.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use crate::disk::Disk;
+use klamm_base::{
+    DiskDone, DiskRequest, Draws, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
+    Uuid,
+};
+use klamm_log::{Loader, Log, LogConfig, Progress};
+use klamm_wire::records::{Batch, BatchBuilder};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+pub const DIR: &str = "data/orders-0";
+pub const TP: TopicPartition = TopicPartition { topic: Uuid(9), partition: 0 };
+
+/// Keeps what it sees.
+#[derive(Default)]
+pub struct Seen(pub Mutex<Vec<Observation>>);
+
+impl Observer for Seen {
+    fn observe(&self, _source: Source, observation: Observation) {
+        self.0.lock().unwrap().push(observation);
+    }
+}
+
+/// A log, its disk, and the operations that the disk has not done yet.
+pub struct Bench {
+    pub disk: Disk,
+    pub log: Log,
+    pub out: Outbox<DiskRequest>,
+    pub queue: VecDeque<DiskRequest>,
+    pub seen: Arc<Seen>,
+    pub now: Now,
+}
+
+impl Bench {
+    pub fn new(config: LogConfig) -> Bench {
+        Bench::on(Disk::default(), config, false)
+    }
+
+    pub fn on(mut disk: Disk, config: LogConfig, clean: bool) -> Bench {
+        let seen = Arc::new(Seen::default());
+        let observe = Observe::new(Source::Node(NodeId(1)), seen.clone());
+        let log = load(&mut disk, config, clean, observe, u64::MAX).expect("it is not stopped").0;
+        let now = Now { mono_ns: 0, wall_ms: 1_000 };
+        Bench { disk, log, out: Outbox::new(), queue: VecDeque::new(), seen, now }
+    }
+
+    pub fn lead(&mut self, epoch: i32, batches: Vec<Batch>) -> (i64, i64) {
+        let placed = self.log.append_as_leader(self.now, batches, epoch, &mut self.out).expect("it takes them");
+        self.queue.extend(self.out.drain());
+        placed
+    }
+
+    pub fn truncate(&mut self, offset: i64) -> i64 {
+        let end = self.log.truncate_to(offset, &mut self.out);
+        self.queue.extend(self.out.drain());
+        end
+    }
+
+    pub fn flush(&mut self) -> bool {
+        let asked = self.log.flush(&mut self.out);
+        self.queue.extend(self.out.drain());
+        asked
+    }
+
+    /// Lets the disk do `count` operations, and tells the log.
+    pub fn pump(&mut self, count: usize) -> Vec<Progress> {
+        let mut progress = Vec::new();
+        for _ in 0..count {
+            let Some(DiskRequest { ticket, op }) = self.queue.pop_front() else { break };
+            let result = self.disk.perform(op);
+            progress.extend(self.log.disk_done(self.now, DiskDone { ticket, result }, &mut self.out));
+            self.queue.extend(self.out.drain());
+        }
+        progress
+    }
+
+    pub fn pump_all(&mut self) -> Vec<Progress> {
+        self.pump(usize::MAX)
+    }
+
+    /// Reads as a fetch would: the batches that hold `from` and what follows below `below`.
+    pub fn read(&mut self, from: i64, max_bytes: u32, below: i64) -> Option<Progress> {
+        let plan = self.log.plan_read(from, max_bytes, below, true)?;
+        self.log.start_read(plan, &mut self.out);
+        self.queue.extend(self.out.drain());
+        self.pump_all().pop()
+    }
+}
+
+/// Loads; stops after `limit` mutating operations (then `None`). Also how many there were.
+pub fn load(disk: &mut Disk, config: LogConfig, clean: bool, observe: Observe, limit: u64) -> Option<(Log, u64)> {
+    let mut loader = Loader::new(TP, DIR.to_owned(), config, clean, Guards::default(), observe);
+    let (mut out, mut queue) = (Outbox::new(), VecDeque::new());
+    let mut mutations = 0;
+    loader.start(&mut out);
+    queue.extend(out.drain());
+    while let Some(DiskRequest { ticket, op }) = queue.pop_front() {
+        if op.mutates() {
+            if mutations == limit {
+                return None;
+            }
+            mutations += 1;
+        }
+        let result = disk.perform(op);
+        let now = Now { mono_ns: 0, wall_ms: 1_000 };
+        if let Some(log) = loader.step(now, DiskDone { ticket, result }, &mut out).expect("the disk is fine") {
+            assert!(queue.is_empty() && out.is_empty(), "loaded before its repairs were done");
+            return Some((log, mutations));
+        }
+        queue.extend(out.drain());
+    }
+    panic!("the loader asks for nothing and is not done")
+}
+
+pub fn nobody() -> Observe {
+    Observe::nobody(Source::Node(NodeId(1)))
+}
+
+/// A batch of `count` records with values of `size` bytes; the content is drawn, so that no two are equal.
+pub fn batch(draws: &mut Draws, count: u64, size: u64) -> Batch {
+    let mut builder = BatchBuilder::new(1_000);
+    for _ in 0..count {
+        let value: Vec<u8> = (0..size).map(|_| draws.next_u64() as u8).collect();
+        builder.push(1_000, None, Some(&draws.next_u64().to_be_bytes()), &[]);
+        builder.push(1_000, None, Some(&value), &[]);
+    }
+    builder.build()
+}
+
+/// A batch of `count` records of producer 7.
+pub fn sequenced(epoch: i16, base_sequence: i32, count: i32, timestamp: i64) -> Batch {
+    let mut builder = BatchBuilder::new(timestamp);
+    for i in 0..count {
+        builder.push(timestamp, None, Some(&(base_sequence + i).to_be_bytes()), &[]);
+    }
+    builder.producer(7, epoch, base_sequence);
+    builder.build()
+}
