@@ -41,7 +41,9 @@ impl FrameReader {
         let too_large = WireError::FrameTooLarge { length: i64::from(announced), limit: self.limit };
         let length = usize::try_from(announced).ok().filter(|length| *length <= self.limit).ok_or(too_large)?;
         if self.buffer.len() < LENGTH + length {
-            self.buffer.reserve((LENGTH + length - self.buffer.len()).min(1 << 20));
+            // Room for as much again at most: memory follows the bytes that came, not those that were announced.
+            let missing = LENGTH + length - self.buffer.len();
+            self.buffer.reserve(missing.min(self.buffer.len()));
             return Ok(None);
         }
         self.buffer.advance(LENGTH);
