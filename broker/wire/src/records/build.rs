@@ -13,7 +13,8 @@ pub struct BatchBuilder {
     now_ms: i64,
     header: BatchHeader,
     codec: Codec,
-    body: BytesMut,
+    /// Room for the header, then the records; empty before the first record.
+    bytes: BytesMut,
 }
 
 impl BatchBuilder {
@@ -34,7 +35,7 @@ impl BatchBuilder {
             base_sequence: -1,
             record_count: 0,
         };
-        BatchBuilder { now_ms, header, codec: Codec::None, body: BytesMut::new() }
+        BatchBuilder { now_ms, header, codec: Codec::None, bytes: BytesMut::new() }
     }
 
     /// Appends a record; a negative `timestamp` means now.
@@ -48,6 +49,7 @@ impl BatchBuilder {
         let timestamp = if timestamp < 0 { self.now_ms } else { timestamp };
         let first = self.header.record_count == 0;
         if first {
+            self.bytes.resize(HEADER_LEN, 0);
             self.header.base_timestamp = timestamp;
             self.header.max_timestamp = timestamp;
         }
@@ -56,7 +58,7 @@ impl BatchBuilder {
         let offset_delta = self.header.record_count;
         self.header.last_offset_delta = offset_delta;
         self.header.record_count += 1;
-        write_record(&mut self.body, timestamp_delta, offset_delta, key, value, headers);
+        write_record(&mut self.bytes, timestamp_delta, offset_delta, key, value, headers);
         self
     }
 
@@ -105,21 +107,22 @@ impl BatchBuilder {
 
     /// Bytes of the batch so far, uncompressed.
     pub fn estimated_size(&self) -> usize {
-        HEADER_LEN + self.body.len()
+        self.bytes.len().max(HEADER_LEN)
     }
 
     /// The batch. The builder is empty afterwards; producer, marks and place stay.
     pub fn build(&mut self) -> Batch {
-        let body = self.body.split();
-        let packed = (self.codec != Codec::None).then(|| compress(self.codec, &body));
-        let payload = packed.as_deref().unwrap_or(&body);
+        let mut bytes = self.bytes.split();
+        bytes.resize(bytes.len().max(HEADER_LEN), 0);
+        if self.codec != Codec::None {
+            let packed = compress(self.codec, &bytes[HEADER_LEN..]);
+            bytes.truncate(HEADER_LEN);
+            bytes.extend_from_slice(&packed);
+        }
         let mut header = self.header;
         header.attributes = (header.attributes & !0b111) | self.codec as i16;
-        header.batch_length =
-            i32::try_from(HEADER_LEN - LENGTH_OVERHEAD + payload.len()).expect("a batch is smaller than 2 GiB");
-        let mut bytes = BytesMut::with_capacity(header.size());
-        bytes.extend_from_slice(&header.to_bytes());
-        bytes.extend_from_slice(payload);
+        header.batch_length = i32::try_from(bytes.len() - LENGTH_OVERHEAD).expect("a batch is smaller than 2 GiB");
+        bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
         header.crc = crc32c::crc32c(&bytes[CRC_FROM..]);
         bytes[17..21].copy_from_slice(&header.crc.to_be_bytes());
         (self.header.record_count, self.header.last_offset_delta) = (0, 0);
