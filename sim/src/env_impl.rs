@@ -1,0 +1,98 @@
+//! The world as a process on one host sees it.
+
+use crate::ctx;
+use crate::disk_env::HostDisk;
+use crate::hosts::WALL_START_MS;
+use crate::net::stream::HostNet;
+use crate::slab::Id;
+use crate::timer::NEVER;
+use crate::world::{try_with, with};
+use klamm_env::{BoxFuture, Clock, Entropy, Env, TaskHandle, Tasks, Timer};
+use rand_chacha::rand_core::Rng;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The world of a host.
+pub(crate) fn env(host: u32) -> Env {
+    Env {
+        clock: Arc::new(HostClock { host }),
+        net: Arc::new(HostNet { host }),
+        disk: Arc::new(HostDisk { host }),
+        entropy: Arc::new(HostEntropy { host }),
+        tasks: Arc::new(HostTasks { host }),
+    }
+}
+
+/// Its clocks. Monotonic time is world time; the wall clock is off by what the stage says.
+pub(crate) struct HostClock {
+    pub host: u32,
+}
+
+impl Clock for HostClock {
+    fn mono_ns(&self) -> u64 {
+        ctx::now()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        let offset = with(|world| world.machines.get(self.host as usize).map_or(0, |machine| machine.wall_offset_ms));
+        WALL_START_MS + (ctx::now() / 1_000_000) as i64 + offset
+    }
+
+    fn timer(&self) -> Box<dyn Timer> {
+        Box::new(SimTimer { id: with(|world| world.timers.create()) })
+    }
+}
+
+struct SimTimer {
+    id: Id,
+}
+
+impl Timer for SimTimer {
+    fn set(&mut self, deadline_ns: Option<u64>) {
+        with(|world| world.timers.set(self.id, deadline_ns.unwrap_or(NEVER)));
+    }
+
+    fn poll_fired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match with(|world| world.timers.poll(self.id, world.now, cx.waker())) {
+            Ok(()) => Poll::Ready(()),
+            Err(_replaced) => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SimTimer {
+    fn drop(&mut self) {
+        let _waker = try_with(|world| world.timers.remove(self.id));
+    }
+}
+
+struct HostEntropy {
+    host: u32,
+}
+
+impl Entropy for HostEntropy {
+    fn next_u64(&self) -> u64 {
+        with(|world| world.machines[self.host as usize].entropy.next_u64())
+    }
+}
+
+struct HostTasks {
+    host: u32,
+}
+
+impl Tasks for HostTasks {
+    fn spawn(&self, name: &'static str, task: BoxFuture<()>) -> TaskHandle {
+        // Whoever spawns from a Drop at the end of the world, or on a dead host, gets nothing; the future is dropped here.
+        match try_with(|world| world.spawn(self.host, name, task)) {
+            Some(Ok(id)) => TaskHandle::new(move || abort(id)),
+            Some(Err(_)) | None => TaskHandle::new(|| ()),
+        }
+    }
+}
+
+fn abort(id: Id) {
+    try_with(|world| {
+        let corpse = world.exec.remove(id);
+        world.exec.graveyard.extend(corpse);
+    });
+}

@@ -1,0 +1,49 @@
+//! What happened to the world, as values.
+
+use serde::{Deserialize, Serialize};
+
+/// One direction of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// Segments arrive.
+    Up,
+    /// Segments wait, and arrive promptly or after a retransmission time-out once the link is up again.
+    Stalled,
+    /// Segments vanish. Established streams retransmit, so their bytes wait; a connect gets no answer.
+    BlackHole,
+}
+
+/// A change of the world that somebody may want to know of. Hosts are named by their network names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+#[allow(missing_docs)]
+pub enum WorldEvent {
+    /// A host's program started for the first time.
+    Started { host: String },
+    /// Its process died; what it wrote is still in the page cache.
+    Killed { host: String },
+    /// Its program came to its end.
+    Exited { host: String },
+    /// The machine lost power: bytes that were readable and are not now, pending bytes that survived, files that are not
+    /// what they were, directory changes that are undone.
+    PoweredOff { host: String, lost_bytes: u64, kept_bytes: u64, files: u32, lost_entries: u32 },
+    /// Its program started again.
+    Restarted { host: String },
+    /// It stands still; time does not.
+    Paused { host: String },
+    /// It runs again.
+    Resumed { host: String },
+    /// One direction between two hosts changed.
+    LinkChanged { from: String, to: String, state: LinkState },
+    /// The latency of one direction changed.
+    LatencyChanged { from: String, to: String, min_ns: u64, max_ns: u64 },
+    /// The wall clock of a host was set to true time plus `offset_ms`.
+    ClockSet { host: String, offset_ms: i64 },
+    /// All files of a host are gone.
+    DiskWiped { host: String },
+    /// An RST ended `host`'s end of a connection to `peer`.
+    ConnectionReset { host: String, peer: String, role: String },
+    /// `host` gave a connection to `peer` up: nothing acknowledged within the retransmission limit.
+    ConnectionTimedOut { host: String, peer: String, role: String },
+}

@@ -1,0 +1,167 @@
+//! Tasks: a slab with ages, a ready queue with seeded picks, and wakers that miss what is gone.
+
+use crate::ctx::{self, Context};
+use crate::rng::below;
+use crate::slab::{Id, Slab};
+use crate::world;
+use rand_chacha::ChaCha8Rng;
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::ThreadId;
+
+/// A future of this thread.
+pub(crate) type Local = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One task.
+pub(crate) struct Task {
+    pub context: Context,
+    /// Out while it is polled.
+    future: Option<Local>,
+    waker: Option<Waker>,
+    queued: bool,
+}
+
+/// A future that must be dropped as the one who ran it. Where it is not buried it is leaked: that is so only while a panic
+/// unwinds, when another panic from a Drop would end the process.
+pub(crate) struct Corpse {
+    pub context: Context,
+    future: ManuallyDrop<Local>,
+}
+
+impl Corpse {
+    /// Drops it now. The world must not be borrowed: what it drops may use the world.
+    pub fn bury(self) {
+        let before = ctx::enter(self.context);
+        drop(ManuallyDrop::into_inner(self.future));
+        ctx::enter(before);
+    }
+}
+
+/// What to poll, and with what.
+pub(crate) struct Turn {
+    pub context: Context,
+    /// Leaked if its poll panics, as all of the world is then.
+    pub future: ManuallyDrop<Local>,
+    pub waker: Waker,
+}
+
+struct TaskWaker {
+    id: Id,
+    thread: ThreadId,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if ctx::run_thread() == Some(self.thread) {
+            world::try_with(|world| world.wake_task(self.id));
+        } else {
+            // The run may be over; another thread must never come here, its wake would be lost.
+            let here = std::thread::current().id();
+            assert_eq!(here, self.thread, "a simulated task was woken from another thread");
+        }
+    }
+}
+
+/// All tasks of a run.
+pub(crate) struct Exec {
+    tasks: Slab<Task>,
+    ready: Vec<Id>,
+    rng: ChaCha8Rng,
+    thread: ThreadId,
+    /// Futures of aborted tasks: dropped after the current poll, since whoever aborts may hold a lock that they need.
+    pub graveyard: Vec<Corpse>,
+    pub polls: u64,
+}
+
+impl Exec {
+    /// No tasks.
+    pub fn new(rng: ChaCha8Rng, thread: ThreadId) -> Self {
+        Self { tasks: Slab::new(), ready: vec![], rng, thread, graveyard: vec![], polls: 0 }
+    }
+
+    /// A new task, not yet ready.
+    pub fn insert(&mut self, context: Context, future: Local) -> Id {
+        let thread = self.thread;
+        self.tasks.insert_with(|id| Task {
+            context,
+            future: Some(future),
+            waker: Some(Waker::from(Arc::new(TaskWaker { id, thread }))),
+            queued: false,
+        })
+    }
+
+    /// Its host, if it is alive and not in the queue already; it counts as queued from now on.
+    pub fn claim(&mut self, id: Id) -> Option<u32> {
+        let task = self.tasks.get_mut(id).filter(|task| !task.queued)?;
+        task.queued = true;
+        Some(task.context.host)
+    }
+
+    /// It is ready.
+    pub fn push(&mut self, id: Id) {
+        self.ready.push(id);
+    }
+
+    /// Any of the ready ones.
+    pub fn pick(&mut self) -> Option<Id> {
+        match self.ready.len() {
+            0 => None,
+            1 => self.ready.pop(),
+            len => Some(self.ready.swap_remove(below(&mut self.rng, len as u64) as usize)),
+        }
+    }
+
+    /// Takes a task out for its poll; `None` if it is gone.
+    pub fn start(&mut self, id: Id) -> Option<Turn> {
+        let task = self.tasks.get_mut(id)?;
+        task.queued = false;
+        let (future, waker) = (task.future.take()?, task.waker.take()?);
+        self.polls += 1;
+        Some(Turn { context: task.context, future: ManuallyDrop::new(future), waker })
+    }
+
+    /// Its host.
+    pub fn host(&self, id: Id) -> Option<u32> {
+        self.tasks.get(id).map(|task| task.context.host)
+    }
+
+    /// Puts a task back after its poll; gives it back if it was ended meanwhile.
+    pub fn put_back(&mut self, id: Id, future: Local, waker: Waker) -> Result<(), (Local, Waker)> {
+        match self.tasks.get_mut(id) {
+            Some(task) => {
+                (task.future, task.waker) = (Some(future), Some(waker));
+                Ok(())
+            }
+            None => Err((future, waker)),
+        }
+    }
+
+    /// Ends a task. If it is not running just now, its future is to be dropped by the caller; else whoever polls it will.
+    pub fn remove(&mut self, id: Id) -> Option<Corpse> {
+        let task = self.tasks.remove(id)?;
+        Some(Corpse { context: task.context, future: ManuallyDrop::new(task.future?) })
+    }
+
+    /// Ends all tasks that match.
+    pub fn remove_all(&mut self, matches: impl Fn(&Task) -> bool) -> Vec<Corpse> {
+        let ids = self.tasks.ids(matches);
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Tasks that are alive.
+    pub fn live(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Who they are.
+    pub fn contexts(&self) -> impl Iterator<Item = Context> + '_ {
+        self.tasks.iter().map(|(_, task)| task.context)
+    }
+}

@@ -1,0 +1,272 @@
+//! How bytes go along a connection.
+
+use super::conn::{Conn, EndId, Flight, Segment};
+use crate::slab::Id;
+use crate::timer::Event;
+use crate::trace::{Kind, sample};
+use crate::world::Inner;
+use std::io::{self, ErrorKind};
+use std::task::Waker;
+use tokio::io::ReadBuf;
+
+/// What came of an attempt: done, or a waker was left (and the one that it replaced is given back for dropping).
+pub(crate) type Attempt<T> = Result<io::Result<T>, Option<Waker>>;
+
+impl Inner {
+    fn conn(&mut self, id: Id) -> &mut Conn {
+        self.net.conns.get_mut(id).expect("a connection that is in use")
+    }
+
+    /// Whether segments from one host reach another now.
+    pub fn reaches(&mut self, from: u32, to: u32) -> bool {
+        self.machines[to as usize].powered && self.net.link(from, to).is_up()
+    }
+
+    /// Writes what there is room for.
+    pub fn write(&mut self, at: EndId, bytes: &[u8], waker: &Waker) -> Attempt<usize> {
+        let (side, window) = (at.side as usize, u64::from(self.net.profile.window));
+        let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
+        if let Some(error) = write_error(conn, side) {
+            return Ok(Err(error.into()));
+        }
+        let heard = conn.ends[1 - side].open;
+        let half = &mut conn.halves[side];
+        let room = (window - (half.written - half.known_read)) as usize;
+        if room == 0 {
+            return Err(self.wait_for_room(at, waker));
+        }
+        let taken = &bytes[..bytes.len().min(room)];
+        if taken.is_empty() {
+            return Ok(Ok(0));
+        }
+        if heard {
+            half.data.extend(taken);
+        }
+        half.written += taken.len() as u64;
+        let digest = sample(taken);
+        self.note(Kind::Send, at, taken.len() as u64, digest);
+        self.send(at, Segment::Data(taken.len() as u32));
+        Ok(Ok(taken.len()))
+    }
+
+    fn wait_for_room(&mut self, at: EndId, waker: &Waker) -> Option<Waker> {
+        let half = &mut self.conn(at.conn).halves[at.side as usize];
+        let (old, learns) = (half.writer.replace(waker.clone()), half.read > half.known_read);
+        if learns {
+            self.tell_window(at);
+        }
+        old
+    }
+
+    /// The writer of that half learns how much was read once a window update has come back.
+    fn tell_window(&mut self, at: EndId) {
+        let side = at.side as usize;
+        let conn = self.net.conns.get_mut(at.conn).expect("a connection that is in use");
+        let (writer, reader) = (conn.ends[side].host, conn.ends[1 - side].host);
+        if conn.halves[side].window_due || !self.reaches(reader, writer) {
+            return; // under way, or lost: then the heal brings it
+        }
+        self.conn(at.conn).halves[side].window_due = true;
+        let now = self.now;
+        let arrives = self.net.link(reader, writer).transit(now, now, 66);
+        self.timers.push(arrives, Event::Window(at.conn, at.side));
+    }
+
+    /// The window update is there.
+    pub fn open_window(&mut self, id: Id, side: usize) {
+        let half = &mut self.conn(id).halves[side];
+        half.window_due = false;
+        half.known_read = half.read;
+        let waker = half.writer.take();
+        self.wakers.extend(waker);
+    }
+
+    /// Reads what has arrived.
+    pub fn read(&mut self, at: EndId, into: &mut ReadBuf<'_>, waker: &Waker) -> Attempt<()> {
+        let side = at.side as usize;
+        let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
+        let (error, open) = (conn.ends[side].error, conn.ends[side].open);
+        let half = &mut conn.halves[1 - side];
+        if half.arrived == 0 || !open {
+            return match error {
+                _ if !open => Ok(Err(ErrorKind::NotConnected.into())),
+                Some(error) => Ok(Err(error.into())),
+                None if half.fin_arrived => Ok(Ok(())),
+                None if half.reader.as_ref().is_some_and(|old| old.will_wake(waker)) => Err(None),
+                None => Err(half.reader.replace(waker.clone())),
+            };
+        }
+        let count = half.arrived.min(into.remaining());
+        let (front, back) = half.data.as_slices();
+        let first = count.min(front.len());
+        into.put_slice(&front[..first]);
+        into.put_slice(&back[..count - first]);
+        half.data.drain(..count);
+        half.arrived -= count;
+        half.read += count as u64;
+        if half.writer.is_some() {
+            self.tell_window(EndId { conn: at.conn, side: 1 - at.side });
+        }
+        Ok(Ok(()))
+    }
+
+    /// Sends a segment, or lets it wait for the link. An RST is not sent twice: it is lost where it cannot pass.
+    pub fn send(&mut self, at: EndId, segment: Segment) {
+        let side = at.side as usize;
+        let conn = self.net.conns.get(at.conn).expect("a connection that is in use");
+        let (from, to, queued) =
+            (conn.ends[side].host, conn.ends[1 - side].host, !conn.halves[side].waiting.is_empty());
+        let (passes, answers) = (self.reaches(from, to), self.net.link(to, from).is_up());
+        if passes && !queued {
+            self.launch(at, segment, self.now);
+        } else if segment != Segment::Rst {
+            self.conn(at.conn).halves[side].waiting.push_back(segment);
+        }
+        if segment != Segment::Rst && !(passes && answers) {
+            self.mark_unacked(at);
+        }
+    }
+
+    /// Puts a segment on its way, never ahead of an earlier one.
+    pub fn launch(&mut self, at: EndId, segment: Segment, departs: u64) {
+        let (side, now) = (at.side as usize, self.now);
+        let conn = self.net.conns.get(at.conn).expect("a connection that is in use");
+        let (from, to) = (conn.ends[side].host, conn.ends[1 - side].host);
+        let arrives = self.net.link(from, to).transit(now, departs, segment.bytes());
+        let half = &mut self.conn(at.conn).halves[side];
+        let arrives = arrives.max(half.last_arrival);
+        let together = half.flying.back().is_some_and(|last| last.arrives == arrives);
+        half.last_arrival = arrives;
+        half.flying.push_back(Flight { departs, arrives, segment });
+        if !together {
+            self.timers.push(arrives, Event::Arrive(at.conn, at.side));
+        }
+    }
+
+    /// What side `side` sent arrives.
+    pub fn arrive(&mut self, id: Id, side: usize) {
+        let at = EndId { conn: id, side: side as u8 };
+        while let Some(conn) = self.net.conns.get_mut(id) {
+            let half = &mut conn.halves[side];
+            let Some(flight) = half.flying.front().copied().filter(|flight| flight.arrives <= self.now) else { break };
+            half.flying.pop_front();
+            self.deliver(at, flight.segment);
+        }
+        self.free_if_over(id);
+    }
+
+    fn deliver(&mut self, at: EndId, segment: Segment) {
+        self.deliveries += 1;
+        match segment {
+            Segment::Data(bytes) => self.deliver_data(at, bytes as usize),
+            Segment::Open => self.deliver_open(at),
+            Segment::Fin => self.deliver_fin(at),
+            Segment::Rst => self.deliver_rst(at),
+        }
+    }
+
+    fn deliver_data(&mut self, at: EndId, bytes: usize) {
+        self.note(Kind::Deliver, at, bytes as u64, 0);
+        let side = at.side as usize;
+        let conn = self.conn(at.conn);
+        if !conn.ends[1 - side].open || conn.ends[1 - side].error.is_some() {
+            return self.refuse(at);
+        }
+        // What travels towards the receiver also tells it how much of its own bytes were read.
+        let back = &mut conn.halves[1 - side];
+        back.known_read = back.read;
+        let writer = back.writer.take();
+        let half = &mut conn.halves[side];
+        half.arrived += bytes;
+        assert!(half.arrived <= half.data.len(), "more arrived than was written");
+        let reader = half.reader.take();
+        self.wakers.extend(writer);
+        self.wakers.extend(reader);
+    }
+
+    fn deliver_fin(&mut self, at: EndId) {
+        self.note(Kind::Fin, at, 0, 0);
+        let half = &mut self.conn(at.conn).halves[at.side as usize];
+        half.fin_arrived = true;
+        let reader = half.reader.take();
+        self.wakers.extend(reader);
+    }
+
+    fn deliver_rst(&mut self, at: EndId) {
+        self.note(Kind::Rst, at, 0, 0);
+        let end = EndId { conn: at.conn, side: 1 - at.side };
+        let conn = self.conn(at.conn);
+        if conn.ends[end.side as usize].open && conn.ends[end.side as usize].error.is_none() {
+            self.fail(end, ErrorKind::ConnectionReset);
+        }
+    }
+
+    /// Answers a segment that nobody wants with an RST.
+    pub fn refuse(&mut self, at: EndId) {
+        let back = EndId { conn: at.conn, side: 1 - at.side };
+        self.conn(at.conn).halves[back.side as usize].drop_waiting();
+        self.send(back, Segment::Rst);
+    }
+
+    /// No more bytes from this end.
+    pub fn shut(&mut self, at: EndId) -> io::Result<()> {
+        let side = at.side as usize;
+        let Some(conn) = self.net.conns.get_mut(at.conn) else { return Err(ErrorKind::NotConnected.into()) };
+        if let Some(error) = conn.ends[side].error {
+            return Err(error.into());
+        }
+        if conn.ends[side].open && !std::mem::replace(&mut conn.halves[side].fin_sent, true) {
+            self.send(at, Segment::Fin);
+        }
+        Ok(())
+    }
+
+    /// The process lets go of this end: a FIN behind all that was written, or an RST where bytes lie unread or `abruptly`.
+    pub fn close(&mut self, at: EndId, abruptly: bool) {
+        let side = at.side as usize;
+        let Some(conn) = self.net.conns.get_mut(at.conn).filter(|conn| conn.ends[side].open) else { return };
+        let reset = abruptly || conn.halves[1 - side].has_unread();
+        conn.ends[side].open = false;
+        conn.halves[1 - side].discard();
+        let wakers = [conn.halves[1 - side].reader.take(), conn.halves[side].writer.take()];
+        let silent = conn.ends[side].error.is_some();
+        let done = std::mem::replace(&mut conn.halves[side].fin_sent, true);
+        self.wakers.extend(wakers.into_iter().flatten());
+        if !silent && reset {
+            let now = self.now;
+            self.conn(at.conn).halves[side].drop_unsent(now);
+            self.send(at, Segment::Rst);
+        } else if !silent && !done {
+            self.send(at, Segment::Fin);
+        }
+        self.free_if_over(at.conn);
+    }
+
+    /// A connection that nobody holds and of which nothing is under way is forgotten.
+    pub fn free_if_over(&mut self, id: Id) {
+        if self.net.conns.get(id).is_some_and(|conn| conn.is_over()) {
+            self.net.conns.remove(id);
+        }
+    }
+
+    /// Into the trace.
+    pub fn note(&mut self, kind: Kind, at: EndId, bytes: u64, digest: u64) {
+        let conn = &self.net.conns;
+        let place = u64::from(at.conn.slot) << 32 | u64::from(at.conn.age) << 1 | u64::from(at.side);
+        self.trace.note(self.now, kind, [place, bytes, digest], || {
+            let ends = conn
+                .get(at.conn)
+                .map(|conn| (&conn.ends[at.side as usize].address, &conn.ends[1 - at.side as usize].address));
+            ends.map(|(from, to)| format!("{from} > {to} {bytes} {digest:016x}")).unwrap_or_default()
+        });
+    }
+}
+
+fn write_error(conn: &mut Conn, side: usize) -> Option<ErrorKind> {
+    let end = &mut conn.ends[side];
+    if !end.open {
+        return Some(ErrorKind::NotConnected);
+    }
+    let broken = conn.halves[side].fin_sent.then_some(ErrorKind::BrokenPipe);
+    end.error.or(broken)
+}

@@ -1,0 +1,181 @@
+//! One heap for everything that happens later. Timers of tasks are set again and again; what is set to a later time costs
+//! nothing until the old time comes, and entries that mean nothing any more are dropped when met, or all at once when they
+//! are half of the heap.
+
+use crate::slab::{Id, Slab};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::task::Waker;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A task's timer.
+    Timer(Id),
+    /// A segment of that connection, sent by that side, arrives.
+    Arrive(Id, u8),
+    /// That side learns how much of what it wrote was read.
+    Window(Id, u8),
+    /// That side of a connection may have waited too long for an acknowledgement.
+    Retransmit(Id, u8),
+    /// A connect's question arrives.
+    Syn(Id),
+    /// Its answer arrives: accepted or refused.
+    SynAnswer(Id, bool),
+    /// It asks again, or gives up.
+    SynAgain(Id),
+    /// A disk operation takes effect.
+    DiskEffect(Id),
+    /// Its caller is told.
+    DiskDone(Id),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub at: u64,
+    pub sequence: u64,
+    pub event: Event,
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The heap gives the greatest first; the earliest shall be that.
+        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// "No time".
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// A task's timer.
+#[derive(Debug)]
+struct Slot {
+    deadline: u64,
+    /// The time of its entry in the heap; not after the deadline.
+    queued: u64,
+    sequence: u64,
+    waker: Option<Waker>,
+}
+
+/// The heap and the timers of tasks.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Entry>,
+    slots: Slab<Slot>,
+    sequence: u64,
+    stale: usize,
+}
+
+impl Timers {
+    /// Nothing will happen.
+    pub const fn new() -> Self {
+        Self { heap: BinaryHeap::new(), slots: Slab::new(), sequence: 0, stale: 0 }
+    }
+
+    /// `event` happens at `at`. Of one time, what was said first happens first.
+    pub fn push(&mut self, at: u64, event: Event) -> u64 {
+        self.sequence += 1;
+        self.heap.push(Entry { at, sequence: self.sequence, event });
+        self.sequence
+    }
+
+    /// A new timer, not set.
+    pub fn create(&mut self) -> Id {
+        self.slots.insert_with(|_| Slot { deadline: NEVER, queued: NEVER, sequence: 0, waker: None })
+    }
+
+    /// Ends a timer. The waker is given back for dropping where the world is not borrowed.
+    pub fn remove(&mut self, id: Id) -> Option<Waker> {
+        let slot = self.slots.remove(id)?;
+        if slot.queued != NEVER {
+            self.forget_entry();
+        }
+        slot.waker
+    }
+
+    /// Sets a timer; [`NEVER`] unsets it.
+    pub fn set(&mut self, id: Id, deadline: u64) {
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.deadline = deadline;
+            if slot.waker.is_some() {
+                self.queue(id); // somebody waits already, perhaps for a later time
+            }
+        }
+    }
+
+    /// Ready if its time has come; else `waker` will be woken then. Gives back the waker it replaced.
+    pub fn poll(&mut self, id: Id, now: u64, waker: &Waker) -> Result<(), Option<Waker>> {
+        let slot = self.slots.get_mut(id).ok_or(None)?;
+        if slot.deadline <= now {
+            return Ok(());
+        }
+        let keep = slot.waker.as_ref().is_some_and(|old| old.will_wake(waker));
+        let old = if keep { None } else { slot.waker.replace(waker.clone()) };
+        self.queue(id);
+        Err(old)
+    }
+
+    /// Makes sure that the heap has an entry at or before the deadline.
+    fn queue(&mut self, id: Id) {
+        let sequence = self.sequence + 1;
+        let slot = self.slots.get_mut(id).expect("a timer that was just looked at");
+        if slot.deadline == NEVER || slot.queued <= slot.deadline {
+            return;
+        }
+        let at = slot.deadline;
+        let was_queued = slot.queued != NEVER;
+        (slot.queued, slot.sequence) = (at, sequence);
+        assert_eq!(self.push(at, Event::Timer(id)), sequence, "the entry is the timer's own");
+        if was_queued {
+            self.forget_entry();
+        }
+    }
+
+    fn forget_entry(&mut self) {
+        self.stale += 1;
+        if self.stale > 64 && self.stale * 2 > self.heap.len() {
+            let slots = &self.slots;
+            self.heap.retain(|entry| !is_stale(slots, entry));
+            self.stale = 0;
+        }
+    }
+
+    /// The next entry that still means something.
+    pub fn pop(&mut self) -> Option<Entry> {
+        while let Some(entry) = self.heap.pop() {
+            let Event::Timer(id) = entry.event else { return Some(entry) };
+            if is_stale(&self.slots, &entry) {
+                self.stale = self.stale.saturating_sub(1);
+                continue;
+            }
+            let slot = self.slots.get_mut(id).expect("an entry that is not stale has a timer");
+            slot.queued = NEVER;
+            if slot.deadline <= entry.at {
+                return Some(entry);
+            }
+            self.queue(id); // it was set to a later time, or to none
+        }
+        None
+    }
+
+    /// The timer's time has come: whom to wake.
+    pub fn fire(&mut self, id: Id) -> Option<Waker> {
+        self.slots.get_mut(id)?.waker.take()
+    }
+
+    /// Entries in the heap, those that mean nothing included.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+}
+
+fn is_stale(slots: &Slab<Slot>, entry: &Entry) -> bool {
+    let Event::Timer(id) = entry.event else { return false };
+    slots.get(id).is_none_or(|slot| slot.queued == NEVER || slot.sequence != entry.sequence)
+}

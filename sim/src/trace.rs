@@ -1,0 +1,80 @@
+//! All that happens, folded into one number; as text too for those who ask.
+
+/// The running hash of a run and, if asked for, its lines.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    pub hash: u64,
+    pub lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    /// Nothing happened yet.
+    pub fn new(seed: u64, keep_lines: bool) -> Self {
+        Self { hash: fold(0, seed), lines: keep_lines.then(Vec::new) }
+    }
+
+    /// `kind` happened at `now_ns`. The line is made only if somebody keeps it; the hash is the same.
+    pub fn note(&mut self, now_ns: u64, kind: Kind, words: [u64; 3], line: impl FnOnce() -> String) {
+        let hash = fold(fold(self.hash, now_ns), kind as u64);
+        self.hash = fold(fold(fold(hash, words[0]), words[1]), words[2]);
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{now_ns} {} {}", kind.name(), line()));
+        }
+    }
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Timer = 1,
+    Send,
+    Deliver,
+    Fin,
+    Rst,
+    Connect,
+    Syn,
+    Disk,
+    Process,
+    Fault,
+    Spawn,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Timer => "timer",
+            Self::Send => "send",
+            Self::Deliver => "deliver",
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+            Self::Connect => "connect",
+            Self::Syn => "syn",
+            Self::Disk => "disk",
+            Self::Process => "process",
+            Self::Fault => "fault",
+            Self::Spawn => "spawn",
+        }
+    }
+}
+
+const fn fold(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(23) ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25)
+}
+
+/// A few words of some bytes: all of up to 128, else 16 spread evenly with the first and the last among them.
+pub(crate) fn sample(bytes: &[u8]) -> u64 {
+    let length = fold(0, bytes.len() as u64);
+    if bytes.len() < 8 {
+        return bytes.iter().fold(length, |hash, byte| fold(hash, u64::from(*byte)));
+    }
+    let last = bytes.len() - 8;
+    let picks = last.div_ceil(8).min(15);
+    let at = |pick: usize| (last * pick).checked_div(picks).unwrap_or(0);
+    (0..=picks).fold(length, |hash, pick| fold(hash, word_at(bytes, at(pick))))
+}
+
+fn word_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}

@@ -1,0 +1,286 @@
+//! The world of a thread, and how to reach it.
+
+use crate::ctx::{self, Context, STAGE};
+use crate::disk_env::DiskOps;
+use crate::event::WorldEvent;
+use crate::exec::{Exec, Local};
+use crate::hosts::Machine;
+use crate::net::Net;
+use crate::rng;
+use crate::run::SimConfig;
+use crate::slab::Id;
+use crate::stage::World;
+use crate::timer::{Entry, Event, Timers};
+use crate::trace::{Kind, Trace};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::thread::ThreadId;
+
+/// Polls at one instant before it counts as an endless loop.
+const LIVELOCK_POLLS: u64 = 1_000_000;
+
+/// What acts between two polls.
+pub type Director = Box<dyn FnMut(&World)>;
+/// What hears world events, with their times in nanoseconds.
+pub type Listener = Box<dyn FnMut(u64, &WorldEvent)>;
+
+/// All there is.
+pub(crate) struct Inner {
+    pub config: SimConfig,
+    pub now: u64,
+    pub exec: Exec,
+    pub timers: Timers,
+    pub machines: Vec<Machine>,
+    pub net: Net,
+    pub disks: DiskOps,
+    pub trace: Trace,
+    pub deliveries: u64,
+    /// To be woken once the world is not borrowed.
+    pub wakers: Vec<Waker>,
+    /// To be told once the world is not borrowed.
+    pub events: VecDeque<(u64, WorldEvent)>,
+    pub director: Option<Director>,
+    pub listener: Option<Listener>,
+    /// The run is over: nothing is started any more.
+    pub over: bool,
+    polls_here: u64,
+}
+
+thread_local! {
+    static WORLD: RefCell<Option<Box<Inner>>> = const { RefCell::new(None) };
+}
+
+/// Gives the thread its world.
+pub(crate) fn install(inner: Inner) {
+    WORLD.with_borrow_mut(|world| {
+        assert!(world.is_none(), "one world a thread");
+        *world = Some(Box::new(inner));
+    });
+}
+
+/// Takes the world away.
+pub(crate) fn uninstall() -> Box<Inner> {
+    WORLD.with_borrow_mut(|world| world.take().expect("a world that was installed"))
+}
+
+/// Something with the world of this thread. What it calls must neither wake, nor drop what is not the world's own.
+pub(crate) fn with<R>(act: impl FnOnce(&mut Inner) -> R) -> R {
+    try_with(act).expect("no simulated world on this thread: this is only for use inside klamm_sim::run")
+}
+
+/// The same; `None` where no world is (any more).
+pub(crate) fn try_with<R>(act: impl FnOnce(&mut Inner) -> R) -> Option<R> {
+    WORLD.try_with(|world| world.borrow_mut().as_mut().map(|inner| act(inner))).ok().flatten()
+}
+
+impl Inner {
+    /// An empty world.
+    pub fn new(config: SimConfig, thread: ThreadId) -> Self {
+        let seed = config.seed;
+        Self {
+            now: 0,
+            exec: Exec::new(rng::stream(seed, "schedule"), thread),
+            timers: Timers::new(),
+            machines: vec![],
+            net: Net::new(seed, config.profile.clone()),
+            disks: DiskOps::default(),
+            trace: Trace::new(seed, config.trace),
+            deliveries: 0,
+            wakers: vec![],
+            events: VecDeque::new(),
+            director: None,
+            listener: None,
+            over: false,
+            polls_here: 0,
+            config,
+        }
+    }
+
+    /// A new task of that host (or the stage). `None`: the host is down, or the one who asks belongs to a process that is
+    /// dead; the future is given back for dropping.
+    pub fn spawn(&mut self, host: u32, name: &str, future: Local) -> Result<Id, Local> {
+        if self.over || !self.may_act(host) {
+            return Err(future);
+        }
+        let life = self.machines.get(host as usize).map_or(0, |machine| machine.life);
+        let context = Context { host, life, name: ctx::intern(name) };
+        let id = self.exec.insert(context, future);
+        self.trace
+            .note(self.now, Kind::Spawn, [u64::from(host), u64::from(life), u64::from(id.slot)], || name.to_owned());
+        self.wake_task(id);
+        Ok(id)
+    }
+
+    /// Whether something may happen on that host now, asked for by whoever is running.
+    pub fn may_act(&self, host: u32) -> bool {
+        host == STAGE || (self.machines[host as usize].running && !self.is_zombie(host))
+    }
+
+    /// Whether whoever is running belongs to an earlier process of that host: it killed itself, or it is just dropped.
+    pub fn is_zombie(&self, host: u32) -> bool {
+        let current = ctx::current();
+        host != STAGE && current.host == host && current.life != self.machines[host as usize].life
+    }
+
+    /// A task has something to do.
+    pub fn wake_task(&mut self, id: Id) {
+        let Some(host) = self.exec.claim(id) else { return };
+        match self.machines.get_mut(host as usize).filter(|machine| machine.paused) {
+            Some(machine) => machine.parked.push(id),
+            None => self.exec.push(id),
+        }
+    }
+
+    /// The next task to poll. Tasks of a host that stands still are put aside.
+    pub fn pick(&mut self) -> Option<Id> {
+        loop {
+            let id = self.exec.pick()?;
+            let host = self.exec.host(id);
+            match host.and_then(|host| self.machines.get_mut(host as usize)).filter(|machine| machine.paused) {
+                Some(machine) => machine.parked.push(id),
+                None if host.is_some() => {
+                    self.polls_here += 1;
+                    return Some(id);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// True if tasks were polled endlessly without any time passing.
+    pub fn is_livelocked(&self) -> bool {
+        self.polls_here > LIVELOCK_POLLS
+    }
+
+    /// The next thing that happens.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        loop {
+            let mut entry = self.timers.pop()?;
+            if self.means_something(&entry) {
+                entry.at = entry.at.max(self.now);
+                return Some(entry);
+            }
+        }
+    }
+
+    fn means_something(&self, entry: &Entry) -> bool {
+        match entry.event {
+            Event::Timer(_) => true,
+            Event::Arrive(id, _) | Event::Window(id, _) => self.net.conns.get(id).is_some(),
+            Event::Retransmit(id, side) => self.net.is_overdue(id, side, entry.at),
+            Event::Syn(id) | Event::SynAnswer(id, _) | Event::SynAgain(id) => self.net.is_connecting(id),
+            Event::DiskEffect(id) | Event::DiskDone(id) => self.disks.ops.get(id).is_some(),
+        }
+    }
+
+    /// Time is `at` now.
+    pub fn set_time(&mut self, at: u64) {
+        assert!(at >= self.now, "time runs forward: {at} after {}", self.now);
+        if at > self.now {
+            self.polls_here = 0;
+            self.now = at;
+        }
+        ctx::set_now(at);
+    }
+
+    /// It happens.
+    pub fn handle(&mut self, event: Event) {
+        match event {
+            Event::Timer(id) => {
+                self.trace
+                    .note(self.now, Kind::Timer, [u64::from(id.slot), u64::from(id.age), 0], || format!("{}", id.slot));
+                let waker = self.timers.fire(id);
+                self.wakers.extend(waker);
+            }
+            Event::Arrive(id, side) => self.arrive(id, side as usize),
+            Event::Window(id, side) => self.open_window(id, side as usize),
+            Event::Retransmit(id, side) => self.give_up(id, side as usize),
+            Event::Syn(id) => self.syn(id),
+            Event::SynAnswer(id, accepted) => self.syn_answer(id, accepted),
+            Event::SynAgain(id) => self.syn_again(id),
+            Event::DiskEffect(id) => self.disk_effect(id),
+            Event::DiskDone(id) => self.disk_done(id),
+        }
+    }
+
+    /// Something that the stage may want to know of.
+    pub fn tell(&mut self, event: WorldEvent) {
+        self.events.push_back((self.now, event));
+    }
+
+    /// A host's name.
+    pub fn name(&self, host: u32) -> String {
+        self.machines[host as usize].name.to_string()
+    }
+
+    /// The host that a name or address means to `asker`.
+    pub fn resolve(&self, asker: u32, name: &str) -> Option<u32> {
+        match name {
+            "localhost" | "127.0.0.1" | "0.0.0.0" | "" | "::" | "::1" => Some(asker),
+            name => self.machines.iter().position(|machine| &*machine.name == name).map(|host| host as u32),
+        }
+    }
+}
+
+/// After a poll or an event: wakes, tells and buries, and lets the director act if it was asked for. The world is not
+/// borrowed and nothing is on the stack that could hold a lock.
+pub(crate) fn settle() {
+    let mut rounds = 0_u64;
+    loop {
+        flush();
+        while let Some(corpse) = with(|world| world.exec.graveyard.pop()) {
+            corpse.bury();
+            flush();
+        }
+        if !ctx::take_flag() || !direct() {
+            return;
+        }
+        rounds += 1;
+        assert!(rounds <= LIVELOCK_POLLS, "the director asks for itself endlessly");
+    }
+}
+
+/// Wakes and tells whom it concerns. The world is not borrowed.
+pub(crate) fn flush() {
+    enum Work {
+        Wake(Waker),
+        Tell(Listener, (u64, WorldEvent)),
+    }
+    let next = |world: &mut Inner| {
+        if let Some(waker) = world.wakers.pop() {
+            return Some(Work::Wake(waker));
+        }
+        if world.events.is_empty() {
+            return None;
+        }
+        Some(Work::Tell(world.listener.take()?, world.events.pop_front()?))
+    };
+    while let Some(work) = try_with(next).flatten() {
+        match work {
+            Work::Wake(waker) => waker.wake(),
+            Work::Tell(mut listener, (at, event)) => {
+                listener(at, &event);
+                give_back(|world| &mut world.listener, listener);
+            }
+        }
+    }
+}
+
+/// Runs the director as the stage; false if there is none.
+fn direct() -> bool {
+    let Some(mut director) = with(|world| world.director.take()) else { return false };
+    let before = ctx::enter(Context { host: STAGE, life: 0, name: ctx::intern("director") });
+    director(&World::here());
+    ctx::enter(before);
+    give_back(|world| &mut world.director, director);
+    true
+}
+
+/// Puts a callback back, unless it set another one in its own place. One of the two is dropped outside of the world.
+fn give_back<T>(place: impl FnOnce(&mut Inner) -> &mut Option<T>, callback: T) {
+    let _superseded = with(|world| {
+        let place = place(world);
+        if place.is_some() { Some(callback) } else { place.replace(callback) }
+    });
+}
