@@ -1,0 +1,354 @@
+//! What a node is told before it starts: Kafka's keys with Kafka's defaults.
+
+mod tables;
+
+pub use tables::{BROKER, TOPIC};
+
+use crate::io::Endpoint;
+use klamm_base::{ConfigError, NodeId, Properties};
+use klamm_log::LogConfig;
+
+/// Which parts of a process run: `process.roles`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Serves clients and replicates.
+    pub broker: bool,
+    /// Votes for (here: is) the controller.
+    pub controller: bool,
+}
+
+/// Settings of one node, read and checked. Times in milliseconds, sizes in bytes.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// `node.id`.
+    pub node: NodeId,
+    /// `process.roles`.
+    pub roles: Roles,
+    /// `klamm.cluster.id`: a node refuses a data directory and a controller of another cluster.
+    pub cluster_id: String,
+    /// `listeners`: where the driver listens; an empty host means every address, port 0 a free one.
+    pub listen: Endpoint,
+    /// `advertised.listeners`: where others are told to connect.
+    pub advertised: Endpoint,
+    /// `controller.quorum.voters`: the one voter's id.
+    pub controller: NodeId,
+    /// `controller.quorum.voters`: the one voter's place.
+    pub controller_endpoint: Endpoint,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `log.dirs` (one directory), relative to the process's root.
+    pub log_dir: String,
+    /// `broker.heartbeat.interval.ms`.
+    pub heartbeat_interval_ms: u64,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout_ms: u64,
+    /// `controller.quorum.request.timeout.ms`.
+    pub quorum_request_timeout_ms: u64,
+    /// `request.timeout.ms`: for requests among nodes that no other key governs.
+    pub request_timeout_ms: u64,
+    /// `controlled.shutdown.enable`.
+    pub controlled_shutdown: bool,
+    /// `socket.request.max.bytes`: for the driver.
+    pub max_request_bytes: u32,
+    /// `fetch.max.bytes`: an upper bound for what one fetch answers.
+    pub fetch_max_bytes: u32,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_max_ms: i64,
+    /// `replica.fetch.*` and `replica.socket.timeout.ms`.
+    pub replica_fetch: ReplicaFetchConfig,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub replication_factor: i16,
+    /// Segment settings of the metadata log.
+    pub metadata_log: LogConfig,
+    /// Topic defaults.
+    pub topic: TopicConfig,
+}
+
+/// How this node fetches as a follower.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplicaFetchConfig {
+    /// `replica.fetch.wait.max.ms`.
+    pub wait_max_ms: i32,
+    /// `replica.fetch.min.bytes`.
+    pub min_bytes: i32,
+    /// `replica.fetch.max.bytes`: of one partition.
+    pub max_bytes: i32,
+    /// `replica.fetch.response.max.bytes`.
+    pub response_max_bytes: i32,
+    /// `replica.fetch.backoff.ms`.
+    pub backoff_ms: u64,
+    /// `replica.socket.timeout.ms`.
+    pub socket_timeout_ms: u64,
+}
+
+/// What a topic may set for itself, and its broker's default.
+#[derive(Clone, Debug)]
+pub struct TopicConfig {
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: i32,
+    /// `unclean.leader.election.enable`.
+    pub unclean: bool,
+    /// `segment.bytes`, `segment.ms`, `max.message.bytes`, `flush.messages`, `index.interval.bytes`.
+    pub log: LogConfig,
+}
+
+impl TopicConfig {
+    /// These settings with a topic's own ones laid over. Values that the controller let through unread and that do not
+    /// parse leave the default.
+    pub fn with<'a>(&self, given: impl IntoIterator<Item = (&'a str, &'a str)>) -> TopicConfig {
+        let mut config = self.clone();
+        for (key, value) in given {
+            if TOPIC.check_one(key, value).is_ok() {
+                config.set(key, value);
+            }
+        }
+        config
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let int = value.parse::<i64>().unwrap_or(0);
+        match key {
+            "min.insync.replicas" => self.min_insync_replicas = int as i32,
+            "unclean.leader.election.enable" => self.unclean = value == "true",
+            "segment.bytes" => self.log.segment_bytes = int as u32,
+            "segment.ms" => self.log.segment_ms = int,
+            "max.message.bytes" => self.log.max_message_bytes = int as u32,
+            "flush.messages" => self.log.flush_messages = int,
+            "index.interval.bytes" => self.log.index_interval_bytes = int as u32,
+            _ => {}
+        }
+    }
+}
+
+impl NodeConfig {
+    /// Reads broker settings as a properties file or a script gives them. `process.roles`, `node.id` and
+    /// `controller.quorum.voters` must be given, all else has Kafka's default.
+    pub fn from_properties(given: &Properties) -> Result<NodeConfig, ConfigError> {
+        BROKER.check(given)?;
+        let (controller, controller_endpoint) = voter(given)?;
+        let listen = listener(given, "listeners")?;
+        let mut advertised = match BROKER.text(given, "advertised.listeners") {
+            "" => listen.clone(),
+            _ => listener(given, "advertised.listeners")?,
+        };
+        if advertised.host.is_empty() {
+            advertised.host = "localhost".into();
+        }
+        let config = NodeConfig {
+            node: node_id(given)?,
+            roles: roles(given)?,
+            cluster_id: text(given, "klamm.cluster.id"),
+            listen,
+            advertised,
+            controller,
+            controller_endpoint,
+            rack: Some(text(given, "broker.rack")).filter(|rack| !rack.is_empty()),
+            log_dir: log_dir(given)?,
+            heartbeat_interval_ms: ms(given, "broker.heartbeat.interval.ms"),
+            session_timeout_ms: ms(given, "broker.session.timeout.ms"),
+            quorum_request_timeout_ms: ms(given, "controller.quorum.request.timeout.ms"),
+            request_timeout_ms: ms(given, "request.timeout.ms"),
+            controlled_shutdown: BROKER.bool(given, "controlled.shutdown.enable"),
+            max_request_bytes: int32(given, "socket.request.max.bytes") as u32,
+            fetch_max_bytes: int32(given, "fetch.max.bytes") as u32,
+            replica_lag_time_max_ms: BROKER.int(given, "replica.lag.time.max.ms"),
+            replica_fetch: replica_fetch(given),
+            auto_create_topics: BROKER.bool(given, "auto.create.topics.enable"),
+            num_partitions: int32(given, "num.partitions"),
+            replication_factor: int32(given, "default.replication.factor") as i16,
+            metadata_log: LogConfig {
+                segment_bytes: int32(given, "metadata.log.segment.bytes") as u32,
+                ..LogConfig::default()
+            },
+            topic: topic_defaults(given),
+        };
+        config.agrees(given)
+    }
+
+    /// Tells the configuration the port that the driver got where 0 was asked for.
+    pub fn bound(&mut self, port: u16) {
+        assert!(port != 0, "a listener has a port");
+        self.listen.port = port;
+        if self.advertised.port == 0 {
+            self.advertised.port = port;
+        }
+        if self.controller == self.node && self.controller_endpoint.port == 0 {
+            self.controller_endpoint.port = port;
+        }
+    }
+
+    /// Settings that contradict each other.
+    fn agrees(self, given: &Properties) -> Result<NodeConfig, ConfigError> {
+        if self.roles.controller != (self.controller == self.node) {
+            let expected = format!(
+                "node {} is{} a controller by `process.roles`, so it must{} be the voter",
+                self.node.0,
+                if self.roles.controller { "" } else { " not" },
+                if self.roles.controller { "" } else { " not" },
+            );
+            return Err(bad(given, "controller.quorum.voters", &expected));
+        }
+        if self.heartbeat_interval_ms >= self.session_timeout_ms {
+            return Err(bad(given, "broker.heartbeat.interval.ms", "less than broker.session.timeout.ms is wanted"));
+        }
+        if self.controller_endpoint.port == 0 && self.controller != self.node {
+            return Err(bad(given, "controller.quorum.voters", "another node's port cannot be 0"));
+        }
+        Ok(self)
+    }
+}
+
+fn bad(given: &Properties, key: &str, expected: &str) -> ConfigError {
+    let value = BROKER.text(given, key).to_owned();
+    ConfigError::BadValue { what: BROKER.what, key: key.to_owned(), value, expected: expected.to_owned() }
+}
+
+fn text(given: &Properties, key: &str) -> String {
+    BROKER.text(given, key).to_owned()
+}
+
+fn ms(given: &Properties, key: &str) -> u64 {
+    BROKER.int(given, key) as u64
+}
+
+fn int32(given: &Properties, key: &str) -> i32 {
+    BROKER.int(given, key) as i32
+}
+
+fn node_id(given: &Properties) -> Result<NodeId, ConfigError> {
+    match BROKER.int(given, "node.id") {
+        id if id >= 0 => Ok(NodeId(id as i32)),
+        _ => Err(bad(given, "node.id", "a whole number from 0 must be given")),
+    }
+}
+
+fn roles(given: &Properties) -> Result<Roles, ConfigError> {
+    let mut roles = Roles { broker: false, controller: false };
+    for role in BROKER.text(given, "process.roles").split(',') {
+        match role.trim() {
+            "broker" => roles.broker = true,
+            "controller" => roles.controller = true,
+            _ => return Err(bad(given, "process.roles", "broker, controller or broker,controller is wanted")),
+        }
+    }
+    Ok(roles)
+}
+
+/// One directory: more come with the issue on several log directories.
+fn log_dir(given: &Properties) -> Result<String, ConfigError> {
+    let dir = BROKER.text(given, "log.dirs").trim_end_matches('/');
+    if dir.is_empty() || dir.contains(',') {
+        return Err(bad(given, "log.dirs", "one directory is wanted; several are not served yet"));
+    }
+    Ok(dir.to_owned())
+}
+
+/// One listener, `NAME://host:port`; several come with the issue on security.
+fn listener(given: &Properties, key: &str) -> Result<Endpoint, ConfigError> {
+    let value = BROKER.text(given, key);
+    let place = value.split_once("://").map(|(_, place)| place).filter(|_| !value.contains(','));
+    place
+        .and_then(endpoint)
+        .ok_or_else(|| bad(given, key, "one listener as PLAINTEXT://host:port is wanted; several are not served yet"))
+}
+
+fn voter(given: &Properties) -> Result<(NodeId, Endpoint), ConfigError> {
+    let value = BROKER.text(given, "controller.quorum.voters");
+    value
+        .split_once('@')
+        .and_then(|(id, place)| Some((NodeId(id.parse().ok().filter(|id| *id >= 0)?), endpoint(place)?)))
+        .filter(|(_, place)| !place.host.is_empty())
+        .ok_or_else(|| {
+            bad(given, "controller.quorum.voters", "one voter as id@host:port is wanted; several are not served yet")
+        })
+}
+
+fn endpoint(place: &str) -> Option<Endpoint> {
+    let (host, port) = place.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some(Endpoint::new(host, port.parse().ok()?)).filter(|_| !host.contains('/') && !host.contains(','))
+}
+
+fn replica_fetch(given: &Properties) -> ReplicaFetchConfig {
+    ReplicaFetchConfig {
+        wait_max_ms: int32(given, "replica.fetch.wait.max.ms"),
+        min_bytes: int32(given, "replica.fetch.min.bytes"),
+        max_bytes: int32(given, "replica.fetch.max.bytes"),
+        response_max_bytes: int32(given, "replica.fetch.response.max.bytes"),
+        backoff_ms: ms(given, "replica.fetch.backoff.ms"),
+        socket_timeout_ms: ms(given, "replica.socket.timeout.ms"),
+    }
+}
+
+fn topic_defaults(given: &Properties) -> TopicConfig {
+    let hours = BROKER.int(given, "log.roll.hours").saturating_mul(3_600_000);
+    TopicConfig {
+        min_insync_replicas: int32(given, "min.insync.replicas"),
+        unclean: BROKER.bool(given, "unclean.leader.election.enable"),
+        log: LogConfig {
+            segment_bytes: int32(given, "log.segment.bytes") as u32,
+            segment_ms: Some(BROKER.int(given, "log.roll.ms")).filter(|ms| *ms > 0).unwrap_or(hours),
+            index_interval_bytes: int32(given, "log.index.interval.bytes") as u32,
+            max_index_bytes: int32(given, "log.index.size.max.bytes") as u32,
+            max_message_bytes: int32(given, "message.max.bytes") as u32,
+            flush_messages: BROKER.int(given, "log.flush.interval.messages"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[(&str, &str)]) -> Properties {
+        let dev = [
+            ("node.id", "1"),
+            ("process.roles", "broker,controller"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("controller.quorum.voters", "1@127.0.0.1:0"),
+        ];
+        dev.iter().chain(pairs).map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    }
+
+    #[test]
+    fn every_default_of_every_key_is_a_value_that_the_key_takes() {
+        for table in [&BROKER, &TOPIC] {
+            for key in table.keys {
+                table.check_one(key.name, key.default).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_dev_node_learns_its_port_from_its_driver() {
+        let mut config = NodeConfig::from_properties(&properties(&[])).unwrap();
+        config.bound(9092);
+        assert_eq!(config.advertised.to_string(), "127.0.0.1:9092");
+        assert_eq!(config.controller_endpoint, config.advertised);
+        assert_eq!((config.heartbeat_interval_ms, config.session_timeout_ms), (2000, 9000));
+    }
+
+    #[test]
+    fn contradictions_and_malformed_places_are_named() {
+        let error = |pairs: &[(&str, &str)]| NodeConfig::from_properties(&properties(pairs)).unwrap_err().to_string();
+        assert!(error(&[("process.roles", "broker")]).contains("must not be the voter"));
+        assert!(error(&[("process.roles", "brokr")]).contains("`brokr`"));
+        assert!(error(&[("listeners", "localhost:9092")]).contains("PLAINTEXT://host:port"));
+        assert!(error(&[("controller.quorum.voters", "1@a:1,2@b:2")]).contains("several are not served yet"));
+        assert!(error(&[("log.dirs", "a,b")]).contains("several are not served yet"));
+        assert!(error(&[("broker.hartbeat.interval.ms", "1")]).contains("broker.heartbeat.interval.ms"));
+        assert!(error(&[("broker.heartbeat.interval.ms", "9000")]).contains("less than broker.session.timeout.ms"));
+    }
+
+    #[test]
+    fn a_topic_lays_its_settings_over_its_brokers() {
+        let config = NodeConfig::from_properties(&properties(&[("min.insync.replicas", "2")])).unwrap();
+        assert_eq!(config.topic.min_insync_replicas, 2);
+        let topic = config.topic.with([("min.insync.replicas", "3"), ("segment.bytes", "nonsense")]);
+        assert_eq!((topic.min_insync_replicas, topic.log.segment_bytes), (3, 1 << 30));
+    }
+}

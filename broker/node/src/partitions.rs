@@ -1,0 +1,219 @@
+//! The replicas of this broker, by slot: a small number that stays the same while the process lives.
+
+use crate::config::NodeConfig;
+use crate::io::Endpoint;
+use crate::node::{Cx, Node};
+use crate::timers::{Timer, Timers};
+use klamm_base::{NodeId, Outbox, TopicPartition};
+use klamm_controller::{MetadataImage, PartitionImage};
+use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig};
+use std::collections::BTreeMap;
+
+/// One replica and what the node knows of it.
+pub(crate) struct Slot {
+    pub(crate) tp: TopicPartition,
+    pub(crate) replica: Replica,
+    /// Fetches that wait for it, and its place in them.
+    pub(crate) parked: Vec<(u64, u32)>,
+    /// Whom it fetches from, as metadata says.
+    pub(crate) fetcher: Option<NodeId>,
+    /// After a failed fetch: not before this instant.
+    pub(crate) backoff_until: u64,
+    /// Whoever it was assigned with, for changes of those brokers.
+    peers: Vec<NodeId>,
+    armed: Option<u64>,
+    dirty: bool,
+}
+
+/// All slots.
+#[derive(Default)]
+pub(crate) struct Partitions {
+    slots: Vec<Slot>,
+    by_tp: BTreeMap<TopicPartition, u32>,
+    dirty: Vec<u32>,
+    scratch: Outbox<Command>,
+}
+
+impl Partitions {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn find(&self, tp: TopicPartition) -> Option<u32> {
+        self.by_tp.get(&tp).copied()
+    }
+
+    pub(crate) fn slot(&self, slot: u32) -> &Slot {
+        &self.slots[slot as usize]
+    }
+
+    pub(crate) fn slot_mut(&mut self, slot: u32) -> &mut Slot {
+        &mut self.slots[slot as usize]
+    }
+
+    /// Slots that have `broker` among their replicas. Walks them all; brokers change rarely.
+    pub(crate) fn with_peer(&self, broker: NodeId) -> impl Iterator<Item = TopicPartition> + '_ {
+        self.slots.iter().filter(move |slot| slot.peers.contains(&broker)).map(|slot| slot.tp)
+    }
+
+    /// The slot is to be looked at when the step settles.
+    pub(crate) fn mark(&mut self, slot: u32) {
+        let place = &mut self.slots[slot as usize];
+        if !std::mem::replace(&mut place.dirty, true) {
+            self.dirty.push(slot);
+        }
+    }
+
+    pub(crate) fn pop_dirty(&mut self) -> Option<u32> {
+        let slot = self.dirty.pop()?;
+        self.slots[slot as usize].dirty = false;
+        Some(slot)
+    }
+
+    pub(crate) fn no_dirty(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    fn add(&mut self, slot: Slot) -> u32 {
+        let number = self.slots.len() as u32;
+        let before = self.by_tp.insert(slot.tp, number);
+        assert!(before.is_none(), "a partition has one slot");
+        self.slots.push(slot);
+        number
+    }
+}
+
+impl Slot {
+    /// Sees to it that the replica's deadline is not missed. An earlier setting stays and fires once for nothing.
+    fn arm(&mut self, slot: u32, timers: &mut Timers) {
+        let wanted = self.replica.deadline();
+        if let Some(at) = wanted.filter(|at| self.armed.is_none_or(|armed| *at < armed)) {
+            if let Some(armed) = self.armed.replace(at) {
+                timers.clear(armed, Timer::Replica(slot));
+            }
+            timers.set(at, Timer::Replica(slot));
+        }
+    }
+}
+
+impl Node {
+    /// Steps a replica and carries out what it wants. Replies may leave; what it stirs up settles at the end of the step.
+    pub(crate) fn step_replica(&mut self, slot: u32, event: Event, cx: &mut Cx) {
+        let mut commands = std::mem::take(&mut self.partitions.scratch);
+        assert!(commands.is_empty(), "one replica steps at a time");
+        let place = self.partitions.slot_mut(slot);
+        place.replica.step(cx.now, event, &mut commands);
+        place.arm(slot, &mut self.timers);
+        for command in commands.drain() {
+            self.replica_command(slot, command, cx);
+        }
+        self.partitions.scratch = commands;
+    }
+
+    fn replica_command(&mut self, slot: u32, command: Command, cx: &mut Cx) {
+        match command {
+            Command::Disk(request) => self.replica_disk(slot, request, cx),
+            Command::Produced { ticket, result } => self.produced(ticket, result, cx),
+            Command::Fetched { ticket, answer } => self.fetched(ticket, answer, cx),
+            Command::OffsetListed { ticket, result } => self.offset_listed(ticket, result, cx),
+            Command::Alter(proposal) => self.alters.propose(slot, proposal),
+            Command::Progress => self.partitions.mark(slot),
+            Command::Stopped => self.replica_stopped(cx),
+            Command::Failed(error) => self.disk_failed(&error, cx),
+        }
+    }
+
+    pub(crate) fn replica_deadline(&mut self, slot: u32, cx: &mut Cx) {
+        self.partitions.slot_mut(slot).armed = None;
+        self.step_replica(slot, Event::Deadline, cx);
+    }
+
+    /// Metadata has news of a partition: if it is ours, its replica hears of it, made on first sight.
+    pub(crate) fn publish_partition(&mut self, tp: TopicPartition, cx: &mut Cx) {
+        let Some(partition) = self.metadata.image.partition(tp) else { return };
+        let mine = partition.replicas.contains(&self.config.node);
+        let state = state_of(&self.metadata.image, partition);
+        let slot = match self.partitions.find(tp) {
+            Some(slot) => slot,
+            None if mine => self.new_replica(tp, cx),
+            None => return,
+        };
+        let place = self.partitions.slot_mut(slot);
+        place.peers.clone_from(&state.replicas);
+        place.backoff_until = 0;
+        let leader = state.leader.filter(|leader| mine && *leader != self.config.node);
+        let before = std::mem::replace(&mut place.fetcher, leader);
+        self.fetchers.assign(slot, before, leader);
+        self.partitions.mark(slot);
+        self.step_replica(slot, Event::State(state), cx);
+    }
+
+    fn new_replica(&mut self, tp: TopicPartition, cx: &mut Cx) -> u32 {
+        let name = self.metadata.image.topics[&tp.topic].name.detached();
+        let config = replica_config(&self.config, &self.metadata.image, tp, &name);
+        let dir = format!("{}/{name}-{}", self.config.log_dir, tp.partition);
+        let clean = self.lifecycle.clean;
+        let replica = Replica::new(config, dir, clean, self.guards, self.observe.clone());
+        let slot = Slot {
+            tp,
+            replica,
+            parked: Vec::new(),
+            fetcher: None,
+            backoff_until: 0,
+            peers: Vec::new(),
+            armed: None,
+            dirty: false,
+        };
+        let slot = self.partitions.add(slot);
+        self.step_replica(slot, Event::Start, cx);
+        slot
+    }
+
+    /// A topic's settings changed. Only `min.insync.replicas` reaches a running replica; limits of its log hold from the
+    /// next start on.
+    pub(crate) fn publish_config(&mut self, name: &str, cx: &mut Cx) {
+        let Some((topic, image)) = self.metadata.image.topic_by_name(name) else { return };
+        let tps: Vec<TopicPartition> =
+            image.partitions.keys().map(|partition| TopicPartition { topic, partition: *partition }).collect();
+        for tp in tps {
+            if let Some(slot) = self.partitions.find(tp) {
+                let config = replica_config(&self.config, &self.metadata.image, tp, name);
+                self.step_replica(slot, Event::Config { min_insync_replicas: config.min_insync_replicas }, cx);
+            }
+        }
+    }
+
+    /// Where a broker listens, as metadata says.
+    pub(crate) fn broker_endpoint(&self, broker: NodeId) -> Option<Endpoint> {
+        let broker = self.metadata.image.brokers.get(&broker)?;
+        Some(Endpoint { host: broker.host.clone(), port: broker.port })
+    }
+}
+
+fn replica_config(config: &NodeConfig, image: &MetadataImage, tp: TopicPartition, name: &str) -> ReplicaConfig {
+    let given = image.topic_configs.get(name);
+    let pairs = given.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    let topic = config.topic.with(pairs);
+    ReplicaConfig {
+        node: config.node,
+        tp,
+        min_insync_replicas: topic.min_insync_replicas,
+        replica_lag_time_max_ms: config.replica_lag_time_max_ms,
+        log: topic.log,
+    }
+}
+
+/// What metadata says of a partition. Eligible are those replicas that are neither fenced nor shutting down (KIP-841, KIP-903).
+fn state_of(image: &MetadataImage, partition: &PartitionImage) -> PartitionState {
+    let active =
+        |id: &NodeId| image.brokers.get(id).filter(|broker| broker.is_active()).map(|broker| (*id, broker.epoch));
+    PartitionState {
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        replicas: partition.replicas.clone(),
+        isr: partition.isr.clone(),
+        recovering: partition.recovering,
+        eligible: partition.replicas.iter().filter_map(active).collect(),
+    }
+}
