@@ -1,4 +1,5 @@
 //! The stage: scripts, the cluster they run on, campaigns, and the `klamm` command.
 
+pub mod campaign;
 pub mod script;
 pub mod stage;

@@ -14,7 +14,8 @@ mod words;
 pub use duration::Span;
 pub use error::ScriptError;
 pub use step::{Action, Cut, Link, Skew, Slow, Step};
-pub use tables::property_names;
+pub(crate) use tables::check_timeouts;
+pub use tables::{Keys, broker_ms, default_of, producer_ms, property_names};
 pub use target::{Partition, Target};
 pub use trigger::Trigger;
 

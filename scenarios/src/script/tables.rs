@@ -1,18 +1,93 @@
 //! What the other crates know by name: settings and properties.
 
-/// Checks a broker setting.
-pub(super) fn broker_setting(_key: &str, _value: &str) -> Result<(), String> {
+use super::error::{ScriptError, Source};
+use klamm_base::{Properties, Table};
+use toml::Spanned;
+
+/// Whose settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// A broker's or controller's.
+    Broker,
+    /// A topic's.
+    Topic,
+    /// A producer's.
+    Producer,
+    /// A consumer's.
+    Consumer,
+}
+
+impl Keys {
+    fn table(self) -> &'static Table {
+        match self {
+            Keys::Broker => &klamm_node::config::BROKER,
+            Keys::Topic => &klamm_node::config::TOPIC,
+            Keys::Producer => &klamm_client::config::PRODUCER,
+            Keys::Consumer => &klamm_client::config::CONSUMER,
+        }
+    }
+
+    /// Checks one setting.
+    pub fn check(self, key: &str, value: &str) -> Result<(), String> {
+        self.table().check_one(key, value).map_err(|error| error.to_string())
+    }
+}
+
+/// Keys that the stage dictates: a script that set them would be overruled.
+const PLACED: [&str; 6] =
+    ["node.id", "process.roles", "listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"];
+
+/// Checks a broker setting of a script.
+pub(super) fn broker_setting(key: &str, value: &str) -> Result<(), String> {
+    if PLACED.contains(&key) {
+        return Err(format!("`{key}` follows from the host; a script cannot set it"));
+    }
+    Keys::Broker.check(key, value)
+}
+
+/// Checks a topic setting of a script.
+pub(super) fn topic_setting(key: &str, value: &str) -> Result<(), String> {
+    Keys::Topic.check(key, value)
+}
+
+/// Checks a producer setting of a script.
+pub(super) fn producer_setting(key: &str, value: &str) -> Result<(), String> {
+    Keys::Producer.check(key, value)
+}
+
+/// Checks a consumer setting of a script.
+pub(super) fn consumer_setting(key: &str, value: &str) -> Result<(), String> {
+    Keys::Consumer.check(key, value)
+}
+
+/// The default of a whole-number setting; the key was checked.
+pub fn default_of(keys: Keys, key: &str) -> u64 {
+    keys.table().int(&Properties::new(), key).max(0) as u64
+}
+
+/// A broker setting in milliseconds: the given one or the default.
+pub fn broker_ms(given: &Properties, key: &str) -> u64 {
+    Keys::Broker.table().int(given, key).max(0) as u64
+}
+
+/// A producer setting in milliseconds: the given one or the default.
+pub fn producer_ms(given: &Properties, key: &str) -> u64 {
+    Keys::Producer.table().int(given, key).max(0) as u64
+}
+
+/// Checks that each of these keys exists and is a number.
+pub(crate) fn check_timeouts(
+    source: &Source,
+    groups: &[Vec<Spanned<String>>],
+    keys: Keys,
+) -> Result<(), Box<ScriptError>> {
+    for key in groups.iter().flatten() {
+        keys.check(key.get_ref(), "1000").map_err(|reason| source.error(key.span(), reason, None))?;
+    }
     Ok(())
 }
-pub(super) fn topic_setting(_key: &str, _value: &str) -> Result<(), String> {
-    Ok(())
-}
-pub(super) fn producer_setting(_key: &str, _value: &str) -> Result<(), String> {
-    Ok(())
-}
-pub(super) fn consumer_setting(_key: &str, _value: &str) -> Result<(), String> {
-    Ok(())
-}
+
+/// Every property that judges know, in their order.
 pub fn property_names() -> Vec<&'static str> {
-    vec!["acked-records-survive"]
+    klamm_checkers::properties().iter().map(|property| property.name).collect()
 }

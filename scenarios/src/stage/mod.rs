@@ -4,9 +4,16 @@ mod director;
 #[cfg(test)]
 mod director_tests;
 mod effects;
+mod finale;
 mod ledger;
+mod machines;
+mod recorder;
 mod roster;
+mod run;
+mod show;
 mod watch;
+mod workload;
 
 pub use ledger::{Committed, Ledger};
 pub use roster::{HostIx, PORT, Role, Roster};
+pub use run::{RunOptions, RunResult, run};

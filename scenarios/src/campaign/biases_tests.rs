@@ -1,0 +1,169 @@
+//! Each bias does what its name says, over many draws.
+
+use super::biases::{
+    Bias, after_ack, anywhere, during_election, fresh_leader, lost_acks, restart_in_session, weighted,
+};
+use super::draft::{Draft, On};
+use super::{Profile, generate};
+use crate::script::{Action, Script, Span, Step, Target, Trigger};
+use klamm_base::Draws;
+use std::collections::BTreeSet;
+
+const ALL: On = On { kill: true, power_off: true, pause: true, cut: true, one_way_cut: true, slow: true, skew: true };
+const NONE: On =
+    On { kill: false, power_off: false, pause: false, cut: false, one_way_cut: false, slow: false, skew: false };
+const FROM: Span = Span(4_000_000_000);
+const UNTIL: Span = Span(7_000_000_000);
+
+fn core() -> Profile {
+    Profile::from_toml("core.toml", include_str!("../../profiles/core.toml")).unwrap()
+}
+
+/// Two hundred draws of one bias, each on a script of its own, with the script.
+fn drawn(bias: Bias, on: On) -> Vec<(Script, Vec<Step>)> {
+    let draw = |seed: u64| {
+        let script = Script { steps: Vec::new(), ..generate(&core(), seed) };
+        let mut draws = Draws::named(seed, "test");
+        let steps = bias(&mut Draft { draws: &mut draws, on, script: &script, from: FROM, until: UNTIL });
+        (script, steps)
+    };
+    (0..200).map(draw).collect()
+}
+
+fn session(script: &Script) -> Span {
+    Span::ms(script.cluster.config["broker.session.timeout.ms"].parse().unwrap())
+}
+
+#[test]
+fn restart_in_session_restarts_before_the_controller_can_notice() {
+    for (script, steps) in drawn(restart_in_session, ALL) {
+        let [step] = steps.as_slice() else { panic!("{steps:?}") };
+        assert!(matches!(step.action, Action::Crash(_)), "{step:?}");
+        assert!(step.lasts.unwrap() < session(&script), "{step:?}");
+    }
+}
+
+#[test]
+fn after_ack_strikes_the_leader_at_an_acknowledgement_or_a_moment_later() {
+    let mut immediately = 0;
+    for (_, steps) in drawn(after_ack, On { power_off: false, ..ALL }) {
+        let [step] = steps.as_slice() else { panic!("{steps:?}") };
+        assert!(matches!(step.when, Some(Trigger::Ack { .. })), "{step:?}");
+        assert!(matches!(step.action.targets()[0], Target::Leader(_)), "{step:?}");
+        assert!(step.after.unwrap_or_default() <= Span::ms(1_000));
+        immediately += u64::from(step.after.is_none());
+    }
+    assert!((50..150).contains(&immediately), "{immediately}");
+}
+
+#[test]
+fn during_election_strikes_while_a_partition_has_no_leader_or_a_new_one() {
+    for on in [ALL, On { cut: true, ..NONE }, On { pause: true, ..NONE }] {
+        for (_, steps) in drawn(during_election, on) {
+            let [step] = steps.as_slice() else { panic!("{steps:?}") };
+            assert!(matches!(step.when, Some(Trigger::NoLeader { .. } | Trigger::Election { .. })), "{step:?}");
+        }
+    }
+}
+
+#[test]
+fn fresh_leader_kills_the_leader_and_then_the_next_one_within_its_first_second() {
+    let mut triggers = BTreeSet::new();
+    for (script, steps) in drawn(fresh_leader, ALL) {
+        let [first, second] = steps.as_slice() else { panic!("{steps:?}") };
+        assert!(
+            matches!((&first.action, &second.action), (Action::Crash(Target::Leader(a)), Action::Crash(Target::Leader(b))) if a == b)
+        );
+        let trigger = second.when.as_ref().unwrap();
+        assert!(matches!(trigger, Trigger::Election { .. } | Trigger::FreshAppend { .. } | Trigger::Truncation { .. }));
+        assert!(second.after.unwrap() <= Span::ms(1_000));
+        assert!(first.lasts.unwrap() > session(&script), "the first must stay away or nobody else is elected");
+        triggers.insert(trigger.to_string().split_whitespace().next().map(str::to_owned));
+    }
+    assert_eq!(triggers.len(), 3, "every way to know a fresh leader is drawn");
+}
+
+#[test]
+fn lost_acks_silences_the_leader_towards_a_producer_for_longer_than_it_waits() {
+    let mut cuts = 0;
+    for (script, steps) in drawn(lost_acks, ALL) {
+        let [step] = steps.as_slice() else { panic!("{steps:?}") };
+        assert!(matches!(step.when, Some(Trigger::Append { .. })), "{step:?}");
+        let Action::Cut(cut) = &step.action else {
+            assert!(matches!(step.action, Action::Crash(Target::Leader(_))), "{step:?}");
+            continue;
+        };
+        let Target::Producer(name) = &cut.link.to else { panic!("{cut:?}") };
+        let producer = script.producers.iter().find(|p| p.name == *name).unwrap();
+        let patience = Span::ms(producer.config["request.timeout.ms"].parse().unwrap());
+        assert!(!cut.link.both && matches!(cut.link.from, Target::Leader(_)));
+        assert!(step.lasts.unwrap() > patience, "{step:?}");
+        cuts += 1;
+    }
+    assert!(cuts > 20, "{cuts}");
+}
+
+#[test]
+fn anywhere_draws_every_family_that_is_on_and_no_other() {
+    let verbs = |on: On| {
+        let steps = drawn(anywhere, on).into_iter().flat_map(|(_, steps)| steps);
+        steps.map(|step| step.action.verb()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(verbs(ALL), BTreeSet::from(["crash", "pause", "power-off", "cut", "slow", "skew"]));
+    assert_eq!(verbs(On { pause: true, ..NONE }), BTreeSet::from(["pause"]));
+    assert_eq!(verbs(On { one_way_cut: true, ..NONE }), BTreeSet::from(["cut"]));
+    assert!(verbs(NONE).is_empty());
+}
+
+#[test]
+fn power_is_lost_only_while_every_other_copy_is_in_sync() {
+    for seed in 0..300 {
+        let script = generate(&core(), seed);
+        for step in script.steps.iter().filter(|step| matches!(step.action, Action::PowerOff(_))) {
+            assert!(matches!(step.when, Some(Trigger::IsrHas { size: 3, .. })), "{step:?}");
+            assert!(!matches!(step.action.targets()[0], Target::Brokers | Target::Replicas(_) | Target::Followers(_)));
+        }
+    }
+}
+
+#[test]
+fn without_families_no_bias_is_left() {
+    assert!(weighted(NONE, &core().biases).is_empty());
+    assert_eq!(weighted(ALL, &core().biases).len(), 6);
+    assert_eq!(weighted(On { skew: true, ..NONE }, &core().biases).len(), 1);
+}
+
+#[test]
+fn a_seed_draws_the_same_script_always_and_every_script_reads_back() {
+    for seed in 0..100 {
+        let script = generate(&core(), seed);
+        assert_eq!(script, generate(&core(), seed));
+        let written = script.to_toml();
+        let read = Script::from_toml("core.toml", &written).unwrap_or_else(|error| panic!("{error}\n{written}"));
+        assert_eq!(read, script, "{written}");
+    }
+}
+
+#[test]
+fn swarm_families_are_on_in_half_of_the_seeds_and_a_quarter_of_the_periods_is_quiet() {
+    let profile = core();
+    let on: Vec<On> = (0..1000).map(|seed| On::draw(&mut Draws::named(seed, "faults"), &profile)).collect();
+    for family in [|on: &On| on.kill, |on: &On| on.power_off, |on: &On| on.skew, |on: &On| on.one_way_cut] {
+        let share = on.iter().filter(|on| family(on)).count();
+        assert!((430..570).contains(&share), "{share}");
+    }
+    let steps: usize = (0..200).map(|seed| generate(&profile, seed).steps.len()).sum();
+    assert!(steps > 200 * 5, "five faults a seed are wanted, {steps} were drawn in 200");
+}
+
+#[test]
+fn a_profile_with_an_unknown_key_or_property_is_refused_with_the_nearest_name() {
+    let text = include_str!("../../profiles/core.toml");
+    let error = |from: &str, to: &str| Profile::from_toml("p.toml", &text.replace(from, to)).unwrap_err().to_string();
+    assert!(error("quiet = 25", "quite = 25").contains("unknown key `quite`; did you mean `quiet`?"));
+    assert!(
+        error("\"replica.lag.time.max.ms\"", "\"replica.lag.time.ms\"")
+            .contains("did you mean `replica.lag.time.max.ms`?")
+    );
+    assert!(error("rate = [40, 150]", "rate = [150, 40]").contains("`rate` must be a range"));
+}

@@ -1,0 +1,138 @@
+//! Profiles: the ranges from which a campaign draws its scripts, as a data file.
+
+use crate::script::{ScriptError, Source, Span, did_you_mean, parse, property_names};
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A least and a most, both included.
+pub type Between<T> = [T; 2];
+
+/// From what a campaign draws. Shares are in a hundred.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Profile {
+    /// As `--profile` takes it.
+    pub name: String,
+    /// One line for people.
+    pub about: String,
+    /// Properties that some seed must have tested.
+    pub required: Vec<Spanned<String>>,
+    /// How long clients and faults run.
+    pub duration: Between<Span>,
+    /// Length of a period; each has its own faults.
+    pub period: Between<Span>,
+    /// Share of periods without faults.
+    pub quiet: u64,
+    /// Brokers.
+    pub brokers: u32,
+    /// Topics of a script.
+    pub topics: Between<u64>,
+    /// Partitions of a topic.
+    pub partitions: Between<u64>,
+    /// Replicas of a partition.
+    pub replication: u32,
+    /// `min.insync.replicas` of a topic.
+    pub min_insync_replicas: Between<u64>,
+    /// Most one-way latency: one of these.
+    pub latency: Vec<Span>,
+    /// Producers of a script.
+    pub producers: Between<u64>,
+    /// Consumers of a script.
+    pub consumers: Between<u64>,
+    /// Records a second of a producer.
+    pub rate: Between<u64>,
+    /// Bytes of a record.
+    pub record_size: Between<u64>,
+    /// Share of producers with acks=all.
+    pub acks_all: u64,
+    /// Share of idempotent ones among them.
+    pub idempotent: u64,
+    /// Weights of 1, 1/3 and 1/10 of a default.
+    pub scales: [u64; 3],
+    /// Broker settings to scale; a group scales together.
+    pub broker_timeouts: Vec<Vec<Spanned<String>>>,
+    /// Producer settings to scale.
+    pub producer_timeouts: Vec<Vec<Spanned<String>>>,
+    /// Consumer settings to scale.
+    pub consumer_timeouts: Vec<Vec<Spanned<String>>>,
+    /// Fault families.
+    pub families: Families,
+    /// Weights of the biases.
+    pub biases: Biases,
+}
+
+/// Share of seeds in which a fault family is on.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Families {
+    pub kill: u64,
+    pub power_off: u64,
+    pub pause: u64,
+    pub cut: u64,
+    pub one_way_cut: u64,
+    pub slow: u64,
+    pub skew: u64,
+}
+
+/// How often each bias is chosen, against each other.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Biases {
+    pub anywhere: u64,
+    pub restart_in_session: u64,
+    pub after_ack: u64,
+    pub during_election: u64,
+    pub fresh_leader: u64,
+    pub lost_acks: u64,
+}
+
+impl Profile {
+    /// Reads a profile; `file` is what messages call it.
+    pub fn from_toml(file: &str, text: &str) -> Result<Profile, Box<ScriptError>> {
+        let source = Source::new(file, text);
+        let profile: Profile = parse(&source)?;
+        profile.check(&source)?;
+        Ok(profile)
+    }
+
+    /// Names of the required properties.
+    pub fn required(&self) -> Vec<&str> {
+        self.required.iter().map(|name| name.get_ref().as_str()).collect()
+    }
+
+    fn check(&self, source: &Source) -> Result<(), Box<ScriptError>> {
+        for name in &self.required {
+            if !property_names().contains(&name.get_ref().as_str()) {
+                let help = did_you_mean(name.get_ref(), property_names());
+                return Err(source.error(name.span(), format!("there is no property `{}`", name.get_ref()), help));
+            }
+        }
+        crate::script::check_timeouts(source, &self.broker_timeouts, crate::script::Keys::Broker)?;
+        crate::script::check_timeouts(source, &self.producer_timeouts, crate::script::Keys::Producer)?;
+        crate::script::check_timeouts(source, &self.consumer_timeouts, crate::script::Keys::Consumer)?;
+        self.check_ranges().map_err(|what| source.error(0..0, what, None))
+    }
+
+    fn check_ranges(&self) -> Result<(), String> {
+        let ranges = [
+            ("topics", self.topics),
+            ("partitions", self.partitions),
+            ("min-insync-replicas", self.min_insync_replicas),
+            ("producers", self.producers),
+            ("consumers", self.consumers),
+            ("rate", self.rate),
+            ("record-size", self.record_size),
+            ("duration", self.duration.map(|span| span.0)),
+            ("period", self.period.map(|span| span.0)),
+        ];
+        if let Some((name, _)) = ranges.iter().find(|(_, [low, high])| low > high || *low == 0) {
+            return Err(format!("`{name}` must be a range from a positive least to a most"));
+        }
+        if self.latency.is_empty() || self.replication > self.brokers || self.scales == [0; 3] || self.brokers == 0 {
+            return Err("`latency` and `scales` must offer something, and `replication` fit `brokers`".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! One sealed run: a script and a seed in, a history and its verdicts out. It reads no environment and writes no static.
+
+use super::show::Show;
+use crate::script::{Script, Span};
+use klamm_base::Guards;
+use klamm_checkers::{History, Report, World as Told};
+use klamm_sim::{Latency, NetProfile, Panic, SimConfig};
+
+use super::recorder::Recording;
+use super::roster::Roster;
+
+/// What a run is made from besides its script.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// Instead of the script's own seed.
+    pub seed: Option<u64>,
+    /// Keep the world's trace as text.
+    pub trace: bool,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    /// Its seed.
+    pub seed: u64,
+    /// Everything that happened up to the verdict.
+    pub history: History,
+    /// What the judges say.
+    pub report: Report,
+    /// Over everything that the world did; equal for equal runs.
+    pub trace_hash: u64,
+    /// The world's trace, if it was asked for.
+    pub trace: Vec<String>,
+    /// The panic that ended the run, if one did.
+    pub panic: Option<Panic>,
+    /// Simulated time, nanoseconds.
+    pub sim_ns: u64,
+    /// Polls of tasks.
+    pub polls: u64,
+    /// Network segments that arrived.
+    pub deliveries: u64,
+    /// Steps that never struck.
+    pub never_struck: Vec<String>,
+    /// Some of them has a name: the script tested nothing.
+    pub named_step_missing: bool,
+}
+
+/// Simulated time after which a run is stuck: nothing that a script may ask for takes so long.
+const LIMIT: Span = Span(4 * 3_600_000_000_000);
+
+/// Runs a script and judges it. A pure function of the script, its seed and its guards.
+pub fn run(script: &Script, options: RunOptions) -> RunResult {
+    let seed = options.seed.unwrap_or(script.seed);
+    let recording = Recording::default();
+    let usual = Latency::between(script.cluster.latency_min.0, script.cluster.latency_max.0);
+    let config = SimConfig {
+        trace: options.trace,
+        profile: NetProfile { latency: usual, ..NetProfile::default() },
+        limit_ns: Some(script.duration.0 + LIMIT.0),
+        ..SimConfig::new(seed)
+    };
+    let (played, kept) = (script.clone(), recording.clone());
+    let guards = Guards::without(&script.without);
+    let ended = klamm_sim::run(config, move |world| {
+        Box::pin(async move { Show::open(world, played, guards, kept, usual).play().await })
+    });
+    let (panic, never_struck) = match ended.outcome {
+        Ok(never_struck) => (None, never_struck),
+        Err(panic) => (Some(panic), Vec::new()),
+    };
+    if let Some(panic) = &panic {
+        recording.tell(last_instant(&recording, panic.at_ns), told(script, panic));
+    }
+    let history = recording.take();
+    let report = klamm_checkers::judge(&history);
+    RunResult {
+        seed,
+        history,
+        report,
+        trace_hash: ended.trace_hash,
+        trace: ended.trace,
+        panic,
+        sim_ns: ended.sim_ns,
+        polls: ended.polls,
+        deliveries: ended.deliveries,
+        named_step_missing: never_struck.iter().any(|(_, named)| *named),
+        never_struck: never_struck.into_iter().map(|(text, _)| text).collect(),
+    }
+}
+
+fn last_instant(recording: &Recording, at_ns: u64) -> u64 {
+    recording.lock().entries.last().map_or(at_ns, |last| last.at_ns.max(at_ns))
+}
+
+fn told(script: &Script, panic: &Panic) -> Told {
+    let roster = Roster::new(script);
+    let node = panic.node.as_ref().and_then(|name| roster.node(roster.by_name(name)?));
+    let (task, message) = (panic.task.clone(), panic.message.clone());
+    Told::Panicked { node, task, message, location: panic.location.clone() }
+}

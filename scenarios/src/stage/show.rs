@@ -1,0 +1,258 @@
+//! The course of a run inside the world: boot, prepare, play, mend, rest, serve, stop.
+
+use super::director::Director;
+use super::effects::{Condition, Ending, Hands};
+use super::finale;
+use super::machines::{Machines, Processes};
+use super::recorder::{Recorder, Recording, told};
+use super::roster::{HostIx, Role, Roster};
+use super::workload::{self, Clients};
+use crate::script::{Script, Span};
+use klamm_base::{Guards, NodeId, Observe, Observer, Source, TopicPartition};
+use klamm_checkers::{Event, World as Told};
+use klamm_client::{Admin, NewTopic};
+use klamm_env::{BoxFuture, Env};
+use klamm_node::NodeConfig;
+use klamm_sim::{Latency, World};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How long the cluster may take to begin, before anything strikes.
+const PREPARE: Span = Span(120_000_000_000);
+/// How long nodes may take to stop in good order at the end.
+const STOPPING: Span = Span(10_000_000_000);
+
+/// A run in its world.
+pub struct Show {
+    world: World,
+    script: Script,
+    guards: Guards,
+    machines: Machines,
+    director: Rc<RefCell<Director>>,
+    recording: Recording,
+    clients: Arc<Clients>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Show {
+    /// Machines, observer and director; nothing runs yet.
+    pub fn open(world: World, script: Script, guards: Guards, recording: Recording, usual: Latency) -> Self {
+        let roster = Roster::new(&script);
+        let hosts = roster.all().map(|host| world.add_host(roster.name(host))).collect();
+        let (appends, acks) = Director::wants(&script);
+        let observer: Arc<dyn Observer> = Arc::new(Recorder { world, recording: recording.clone(), appends, acks });
+        let processes = Processes::default();
+        let machines =
+            Machines { world, roster: roster.clone(), hosts, recording: recording.clone(), processes, usual };
+        let director = Rc::new(RefCell::new(Director::new(&script, roster.clone())));
+        let kept = recording.clone();
+        world.on_event(Box::new(move |at_ns, event| {
+            if let Some(told) = told(&roster, event) {
+                kept.tell(at_ns, told);
+            }
+        }));
+        direct(world, director.clone(), recording.clone(), machines.clone());
+        let clients = Arc::new(Clients::new(&script, observer.clone()));
+        Self { world, script, guards, machines, director, recording, clients, observer }
+    }
+
+    /// From the first boot to the last stop; the steps that never struck.
+    pub async fn play(mut self) -> Vec<(String, bool)> {
+        self.machines.roster.nodes().into_iter().for_each(|host| self.boot_node(host));
+        match self.prepare().await {
+            Ok(()) => {
+                self.perform().await;
+                self.end().await;
+            }
+            Err(why) => {
+                self.tell(Told::Healed);
+                self.tell(Told::Settled { ok: false, why: format!("the cluster never began: {why}") });
+            }
+        }
+        let never_struck = self.director.borrow().never_struck();
+        self.stop_all().await;
+        never_struck
+    }
+
+    fn tell(&self, told: Told) {
+        self.recording.tell(self.world.now_ns(), told);
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.world.sleep_until(self.world.now_ns() + ms * 1_000_000).await;
+    }
+
+    /// Starts a node's program, now and at each restart of its machine.
+    fn boot_node(&self, host: HostIx) {
+        let properties = self.machines.roster.properties(&self.script, host);
+        let config = NodeConfig::from_properties(&properties).expect("the script was checked");
+        let (guards, recording, processes) = (self.guards, self.recording.clone(), self.machines.processes.clone());
+        let (world, node) = (self.world, config.node);
+        let observe = Observe::new(Source::Node(node), self.observer.clone());
+        let program = move |env: Env| -> BoxFuture<()> {
+            let (config, observe) = (config.clone(), observe.clone());
+            let (recording, processes) = (recording.clone(), processes.clone());
+            let asked = processes.begun(host);
+            let stop = Box::pin(async move {
+                if asked.await.is_err() {
+                    // The stage has dropped the sender: nobody will ask any more.
+                    std::future::pending::<()>().await;
+                }
+            });
+            Box::pin(async move {
+                let ended = klamm_server::run(env, config, guards, observe, |_| {}, stop).await;
+                let why = ended.map_or_else(|error| error.to_string(), |()| "stopped in good order".to_owned());
+                tracing::info!(%why, "node ended");
+                recording.tell(world.now_ns(), Told::Stopped { node, why });
+                processes.ended(host);
+            })
+        };
+        self.world.boot(self.machines.host(host), program);
+    }
+
+    /// Makes the topics and waits until every replica is in sync.
+    async fn prepare(&self) -> Result<(), String> {
+        let until = self.world.now_ns() + PREPARE.0;
+        let own = self.machines.roster.by_name("admin").expect("the stage's own machine");
+        let mut admin = Admin::new(&self.world.env(self.machines.host(own)), self.clients.bootstrap.clone());
+        for topic in &self.script.topics {
+            let new = NewTopic {
+                name: topic.name.clone(),
+                partitions: topic.partitions as i32,
+                replication: topic.replication as i16,
+                configs: topic.config.clone(),
+            };
+            while self.director.borrow().ledger().topic(&topic.name).is_none() {
+                let tried = admin.create_topic(&new).await;
+                if self.world.now_ns() > until {
+                    return Err(format!("topic {}: {tried:?}", topic.name));
+                }
+                self.sleep(50).await;
+            }
+        }
+        let brokers: BTreeSet<NodeId> = (1..=self.script.cluster.brokers as i32).map(NodeId).collect();
+        loop {
+            let partitions = self.script.partitions();
+            let amiss = partitions.iter().find_map(|p| self.director.borrow().ledger().unrest(p, &brokers));
+            match amiss {
+                None => break,
+                Some(why) if self.world.now_ns() > until => return Err(why),
+                Some(_) => self.sleep(20).await,
+            }
+        }
+        let director = self.director.borrow();
+        let ids = self.script.partitions().into_iter().map(|p| (director.ledger().id(&p).expect("it was made"), p));
+        let ids: BTreeMap<_, TopicPartition> = ids.map(|(id, partition)| (partition, id)).collect();
+        assert!(self.clients.ids.set(ids).is_ok(), "a run prepares once");
+        Ok(())
+    }
+
+    /// The script itself.
+    async fn perform(&mut self) {
+        let start = self.world.now_ns();
+        let instants = self.director.borrow_mut().begin(start);
+        instants.into_iter().collect::<BTreeSet<_>>().into_iter().for_each(|at| self.machines.wake_at(at));
+        self.machines.roster.clients().into_iter().for_each(|host| self.boot_client(host));
+        self.world.sleep_until(start + self.script.duration.0).await;
+        self.clients.closing.store(true, Relaxed);
+    }
+
+    fn boot_client(&self, host: HostIx) {
+        let clients = self.clients.clone();
+        let at = self.machines.host(host);
+        match self.machines.roster.role(host) {
+            Role::Producer(index) => {
+                let (index, spec) = (*index, self.script.producers[*index].clone());
+                let partitions = self.script.partitions_of(&spec.topics);
+                let program = move |env: Env| -> BoxFuture<()> {
+                    Box::pin(workload::produce(env, clients.clone(), spec.clone(), index, partitions.clone()))
+                };
+                self.world.boot(at, program);
+            }
+            Role::Consumer(index) => {
+                let spec = self.script.consumers[*index].clone();
+                let partitions = self.script.partitions_of(&spec.topics);
+                let program = move |env: Env| -> BoxFuture<()> {
+                    Box::pin(workload::consume(env, clients.clone(), spec.clone(), partitions.clone()))
+                };
+                self.world.boot(at, program);
+            }
+            role => unreachable!("{role:?} is no client of the script"),
+        }
+    }
+
+    /// Heal, rest, one write, one whole reading.
+    async fn end(&mut self) {
+        self.director.borrow_mut().mend(&mut self.machines);
+        self.tell(Told::Healed);
+        let bound = finale::settle_bound(&self.script);
+        let amiss = self.settle(bound).await;
+        let why = amiss.clone().unwrap_or_else(|| "every replica is in sync".to_owned());
+        self.tell(Told::Settled { ok: amiss.is_none(), why });
+        let judge = self.machines.roster.by_name("judge").expect("the stage's own machine");
+        let env = self.world.env(self.machines.host(judge));
+        let partitions = self.script.partitions();
+        finale::write_once(&env, &self.clients, &partitions).await;
+        finale::read_all(&env, &self.clients, &partitions, Span::ms(120_000)).await;
+    }
+
+    /// Waits until nothing is amiss; what still is when the bound is reached.
+    async fn settle(&self, bound: Span) -> Option<String> {
+        let until = self.world.now_ns() + bound.0;
+        let gone = self.director.borrow().gone().clone();
+        let there = |host: &HostIx| !gone.contains(host);
+        let up: BTreeSet<NodeId> = self
+            .machines
+            .roster
+            .brokers()
+            .iter()
+            .filter(|h| there(h))
+            .filter_map(|h| self.machines.roster.node(*h))
+            .collect();
+        loop {
+            let amiss = finale::unrest(&self.script, self.director.borrow().ledger(), &up, &self.clients);
+            if amiss.is_none() || self.world.now_ns() >= until {
+                return amiss;
+            }
+            self.sleep(100).await;
+        }
+    }
+
+    /// Asks every node to stop. What happens from here on is no part of the history, unless it is a panic.
+    async fn stop_all(&mut self) {
+        let judged = self.recording.lock().entries.len();
+        let nodes = self.machines.roster.nodes();
+        for host in &nodes {
+            if self.machines.condition(*host) == Condition::Up {
+                self.machines.end(*host, Ending::Stop);
+            }
+        }
+        let until = self.world.now_ns() + STOPPING.0;
+        let running = |machines: &Machines| nodes.iter().any(|h| machines.condition(*h) == Condition::Up);
+        while running(&self.machines) && self.world.now_ns() < until {
+            self.sleep(50).await;
+        }
+        self.recording.lock().entries.truncate(judged);
+    }
+}
+
+/// Lets the director see what is new in the history, and act, after every poll that flagged it.
+fn direct(world: World, director: Rc<RefCell<Director>>, recording: Recording, mut machines: Machines) {
+    let mut seen = 0;
+    world.set_director(Box::new(move |world| {
+        let mut director = director.borrow_mut();
+        {
+            let history = recording.lock();
+            for entry in &history.entries[seen.min(history.entries.len())..] {
+                if let Event::Stack { source, observation } = &entry.event {
+                    director.see(entry.at_ns, *source, observation);
+                }
+            }
+            seen = history.entries.len();
+        }
+        director.act(world.now_ns(), &mut machines);
+    }));
+}

@@ -1,0 +1,205 @@
+//! What the script's clients do: producers that write numbered records at a rate, consumers that read what they are
+//! assigned. Every call and every answer is observed.
+
+use super::roster::PORT;
+use crate::script::{ConsumerSpec, Partition, ProducerSpec, Script};
+use bytes::{BufMut, Bytes, BytesMut};
+use klamm_base::{
+    ClientId, ClientKind, ClientRecord, Observation, Observe, Observer, Properties, Source, TopicPartition,
+};
+use klamm_client::{Consumer, ConsumerConfig, Fetched, Producer, ProducerConfig, StartAt};
+use klamm_env::{Address, Env};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// Records that a producer may wait for: more are not handed in until some have ended.
+const MOST_OPEN: u64 = 2_000;
+
+/// What all clients of a run share.
+pub struct Clients {
+    /// Takes what they observe.
+    pub observer: Arc<dyn Observer>,
+    /// Every broker.
+    pub bootstrap: Vec<Address>,
+    /// Ids of the script's partitions, known once its topics are made.
+    pub ids: OnceLock<BTreeMap<Partition, TopicPartition>>,
+    /// Set when the script is over: producers stop handing in.
+    pub closing: AtomicBool,
+    /// Records of each producer without an outcome.
+    pub open: Vec<AtomicU64>,
+    incarnations: AtomicU32,
+}
+
+impl Clients {
+    /// No client yet.
+    pub fn new(script: &Script, observer: Arc<dyn Observer>) -> Self {
+        let broker = |n: u32| Address::new(&format!("b{n}"), PORT);
+        Self {
+            observer,
+            bootstrap: (1..=script.cluster.brokers).map(broker).collect(),
+            ids: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            open: script.producers.iter().map(|_| AtomicU64::new(0)).collect(),
+            incarnations: AtomicU32::new(0),
+        }
+    }
+
+    /// A new incarnation of a client.
+    pub fn incarnation(&self, name: &str, kind: ClientKind) -> (ClientId, Observe) {
+        let id = ClientId(self.incarnations.fetch_add(1, Relaxed) + 1);
+        let observe = Observe::new(Source::Client(id), self.observer.clone());
+        observe.note(|| Observation::ClientStarted { name: name.to_owned(), kind });
+        (id, observe)
+    }
+
+    fn id(&self, partition: &Partition) -> TopicPartition {
+        self.ids.get().expect("topics are made before clients start")[partition]
+    }
+
+    /// Records without an outcome, over all producers.
+    pub fn open_records(&self) -> u64 {
+        self.open.iter().map(|open| open.load(Relaxed)).sum()
+    }
+}
+
+/// Hands in one record and observes its outcome.
+pub struct Writer {
+    producer: Producer,
+    observe: Observe,
+    client: ClientId,
+    clients: Arc<Clients>,
+    size: usize,
+    numbers: BTreeMap<TopicPartition, u32>,
+}
+
+impl Writer {
+    /// A producer of this name, started now.
+    pub fn start(env: &Env, clients: &Arc<Clients>, name: &str, config: ProducerConfig, size: u32) -> Self {
+        let kind = ClientKind::Producer { acks: config.acks, idempotent: config.idempotent };
+        let (client, observe) = clients.incarnation(name, kind);
+        let producer = Producer::start(env, config, clients.bootstrap.clone(), observe.clone());
+        Self { producer, observe, client, clients: clients.clone(), size: size as usize, numbers: BTreeMap::new() }
+    }
+
+    /// Hands in the partition's next record; `ended` is told when it has its outcome.
+    pub fn write(&mut self, partition: &Partition, ended: impl FnOnce() + Send + 'static) {
+        let tp = self.clients.id(partition);
+        let number = self.numbers.entry(tp).or_insert(0);
+        let record = ClientRecord { client: self.client, number: *number };
+        *number += 1;
+        self.observe.note(|| Observation::Invoked { tp, record });
+        let observe = self.observe.clone();
+        let value = value(record, self.size);
+        self.producer.send_with(&partition.topic, Some(partition.partition), None, Some(value), move |outcome| {
+            observe.note(|| Observation::Ended { tp, record, outcome });
+            ended();
+        });
+    }
+
+    /// Sends what lingers and waits for every outcome.
+    pub async fn flush(&self) {
+        self.producer.flush().await;
+    }
+}
+
+/// The record's name and padding up to the size.
+fn value(record: ClientRecord, size: usize) -> Bytes {
+    let mut value = BytesMut::with_capacity(size.max(8));
+    value.put_slice(&record.to_bytes());
+    value.put_bytes(b'.', size.saturating_sub(8));
+    value.freeze()
+}
+
+/// A producer's program.
+pub async fn produce(env: Env, clients: Arc<Clients>, spec: ProducerSpec, index: usize, partitions: Vec<Partition>) {
+    let config = ProducerConfig::from_properties(&spec.config).expect("the script was checked");
+    clients.open[index].store(0, Relaxed);
+    env.clock.sleep_ms(spec.start.as_ms()).await;
+    let mut writer = Writer::start(&env, &clients, &spec.name, config, spec.record_size);
+    let pause_ns = 1_000_000_000 / spec.rate;
+    let mut next_ns = env.clock.mono_ns();
+    for number in 0..spec.records {
+        while clients.open[index].load(Relaxed) >= MOST_OPEN && !clients.closing.load(Relaxed) {
+            env.clock.sleep_ms(10).await;
+        }
+        if clients.closing.load(Relaxed) {
+            break;
+        }
+        clients.open[index].fetch_add(1, Relaxed);
+        let counted = clients.clone();
+        let partition = &partitions[(number % partitions.len() as u64) as usize];
+        writer.write(partition, move || {
+            counted.open[index].fetch_sub(1, Relaxed);
+        });
+        next_ns += pause_ns;
+        env.clock.sleep_until(next_ns).await;
+    }
+    writer.flush().await;
+}
+
+/// A consumer's program: reads until the run is over.
+pub async fn consume(env: Env, clients: Arc<Clients>, spec: ConsumerSpec, partitions: Vec<Partition>) {
+    env.clock.sleep_ms(spec.start.as_ms()).await;
+    let mut reader = Reader::start(&env, &clients, &spec.name, spec.config, &partitions, false);
+    loop {
+        reader.poll(500).await;
+    }
+}
+
+/// A consumer whose reading is observed.
+pub struct Reader {
+    consumer: Consumer,
+    observe: Observe,
+    finally: bool,
+}
+
+impl Reader {
+    /// A consumer of this name, assigned these partitions from their first offset on.
+    pub fn start(
+        env: &Env,
+        clients: &Arc<Clients>,
+        name: &str,
+        mut config: Properties,
+        partitions: &[Partition],
+        finally: bool,
+    ) -> Self {
+        config.entry("auto.offset.reset".to_owned()).or_insert_with(|| "earliest".to_owned());
+        let config = ConsumerConfig::from_properties(&config).expect("the script was checked");
+        let (_, observe) = clients.incarnation(name, ClientKind::Consumer);
+        let mut consumer = Consumer::start(env, config, clients.bootstrap.clone(), observe.clone());
+        consumer.assign(partitions.iter().map(|p| (p.topic.as_str().into(), p.partition, StartAt::Earliest)));
+        Self { consumer, observe, finally }
+    }
+
+    /// Waits for records and observes them; true if there were any.
+    pub async fn poll(&mut self, max_wait_ms: u64) -> bool {
+        let fetched = self.consumer.poll(max_wait_ms).await;
+        fetched.iter().for_each(|fetched| self.observe_read(fetched));
+        !fetched.is_empty()
+    }
+
+    /// The next offset of a partition, and its high watermark as last heard.
+    pub fn position(&self, partition: &Partition) -> Option<(i64, Option<i64>)> {
+        self.consumer.position(&partition.topic, partition.partition)
+    }
+
+    /// For what only the caller knows.
+    pub fn observe(&self) -> &Observe {
+        &self.observe
+    }
+
+    /// One observation for each run of offsets without a gap.
+    fn observe_read(&self, fetched: &Fetched) {
+        let mut rest = fetched.records.as_slice();
+        while let Some(first) = rest.first() {
+            let run = rest.iter().zip(first.offset..).take_while(|(record, offset)| record.offset == *offset).count();
+            let (now, later) = rest.split_at(run);
+            let name = |value: &Option<Bytes>| value.as_ref().and_then(|value| ClientRecord::from_value(value));
+            let records = now.iter().map(|record| name(&record.value)).collect();
+            let (tp, offset, finally) = (fetched.tp, first.offset, self.finally);
+            self.observe.note(|| Observation::Read { tp, offset, records, finally });
+            rest = later;
+        }
+    }
+}
