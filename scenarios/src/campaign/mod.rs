@@ -6,6 +6,8 @@ mod biases_tests;
 mod draft;
 mod generate;
 mod profile;
+mod sweep;
 
 pub use generate::generate;
 pub use profile::{Biases, Families, Profile};
+pub use sweep::{Judged, Sweep, Tally, difference, judge_seed, sweep};

@@ -1,0 +1,145 @@
+//! Many seeds on many threads, handed on in the order of seeds, so that a campaign's answer does not depend on who was
+//! faster.
+
+use crate::script::Script;
+use crate::stage::{RunOptions, RunResult, run};
+use klamm_checkers::{Merged, Report, Standing, merge};
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Of so many seeds one is run twice and compared: 5 %.
+const CHECK_EACH: u64 = 20;
+
+/// What is swept.
+#[derive(Clone)]
+pub struct Sweep {
+    /// The script of a seed.
+    pub script: Arc<dyn Fn(u64) -> Script + Send + Sync>,
+    /// Which seeds.
+    pub seeds: Range<u64>,
+    /// Worker threads.
+    pub jobs: usize,
+    /// No new seed is begun after this much real time.
+    pub time: Option<Duration>,
+}
+
+/// One seed's answer.
+#[derive(Debug)]
+pub struct Judged {
+    /// The seed.
+    pub seed: u64,
+    /// The script that it drew.
+    pub script: Script,
+    /// The verdicts.
+    pub report: Report,
+    /// Steps that never struck.
+    pub never_struck: Vec<String>,
+    /// The first line in which a second run of the seed differed, if it was run twice and did.
+    pub difference: Option<String>,
+}
+
+/// A campaign so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Verdicts and counts.
+    pub merged: Merged,
+    /// Seeds whose second run differed, with the first difference.
+    pub differences: Vec<(u64, String)>,
+    /// Seeds in which a property was violated, in order of seeds, with the properties, root causes first.
+    pub findings: Vec<(u64, Vec<&'static str>, Script)>,
+}
+
+impl Tally {
+    /// Adds one seed.
+    pub fn add(&mut self, judged: Judged) {
+        merge(&mut self.merged, judged.seed, &judged.report);
+        let violated = judged.report.violated();
+        if !violated.is_empty() {
+            self.findings.push((judged.seed, violated, judged.script));
+        }
+        self.differences.extend(judged.difference.map(|difference| (judged.seed, difference)));
+    }
+
+    /// Required properties that no seed tested.
+    pub fn not_tested<'a>(&self, required: &[&'a str]) -> Vec<&'a str> {
+        let tested = |name: &str| self.merged.verdicts.get(name).is_some_and(|v| v.standing != Standing::NotTested);
+        required.iter().copied().filter(|name| !tested(name)).collect()
+    }
+}
+
+/// Runs one seed, twice if it is one to check.
+pub fn judge_seed(script: Script, seed: u64, check: bool) -> Judged {
+    let options = RunOptions { seed: Some(seed), trace: false };
+    let first = run(&script, options);
+    let difference = check.then(|| difference(&first, &run(&script, options))).flatten();
+    Judged { seed, script, report: first.report, never_struck: first.never_struck, difference }
+}
+
+/// Where two runs that should be one part, as text.
+pub fn difference(first: &RunResult, second: &RunResult) -> Option<String> {
+    let entries = first.history.entries.iter().zip(&second.history.entries);
+    if let Some((a, b)) = entries.into_iter().find(|(a, b)| a != b) {
+        return Some(format!("first: {a:?}; second: {b:?}"));
+    }
+    let (a, b) = (first.history.entries.len(), second.history.entries.len());
+    if a != b {
+        return Some(format!("the first history has {a} entries, the second {b}"));
+    }
+    let (a, b) = (first.trace_hash, second.trace_hash);
+    (a != b).then(|| format!("histories are equal, the worlds' traces are not: {a:016x} and {b:016x}"))
+}
+
+/// Sweeps; `each` is called in the order of seeds and may stop it.
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "worker threads and real time are the command line's"
+)]
+pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Judged) -> ControlFlow<()>) {
+    let (tell, told) = mpsc::channel();
+    let next = Arc::new(AtomicU64::new(sweep.seeds.start));
+    let over = Arc::new(AtomicBool::new(false));
+    let until = sweep.time.map(|time| std::time::Instant::now() + time);
+    let workers: Vec<_> = (0..sweep.jobs.max(1))
+        .map(|_| {
+            let (sweep, tell, next, over) = (sweep.clone(), tell.clone(), next.clone(), over.clone());
+            std::thread::spawn(move || {
+                let in_time = || until.is_none_or(|until| std::time::Instant::now() < until);
+                while !over.load(Relaxed) && in_time() {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= sweep.seeds.end {
+                        break;
+                    }
+                    let check = (seed - sweep.seeds.start).is_multiple_of(CHECK_EACH);
+                    if tell.send(judge_seed((sweep.script)(seed), seed, check)).is_err() {
+                        break;
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(tell);
+    in_order(sweep.seeds.start, told, &mut each);
+    over.store(true, Relaxed);
+    for worker in workers {
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+}
+
+/// Hands answers on in the order of seeds, until `each` stops or all have come.
+fn in_order(first: u64, told: mpsc::Receiver<Judged>, each: &mut impl FnMut(Judged) -> ControlFlow<()>) {
+    let mut waiting = BTreeMap::new();
+    let mut next = first;
+    for judged in told {
+        waiting.insert(judged.seed, judged);
+        while let Some(judged) = waiting.remove(&next) {
+            next += 1;
+            if each(judged).is_break() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What the command line takes.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use klamm_base::Guard;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A Kafka-compatible cluster in a seeded world that breaks on purpose: which promises held?
+#[derive(Debug, Parser)]
+#[command(name = "klamm", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Klamm {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all as expected; 1 a guarantee violated; 2 bad usage or bad input; 3 a required guarantee was not \
+tested; 4 the run was not deterministic.
+RUST_LOG=debug shows the stack's tracing, each line stamped with simulated time and host.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run many seeds of a profile, each with faults of its own, and judge them all.
+    #[command(after_help = "\
+Examples:
+  klamm campaign                                  seeds 0..100 of `core`
+  klamm campaign --seed-range 500..700 --json
+  klamm campaign --without epoch-truncation       stops at the first finding, with the line that repeats it")]
+    Campaign(CampaignArgs),
+    /// Run one script, from the library, from a file, or drawn from a profile's seed.
+    #[command(after_help = "\
+Examples:
+  klamm run acked-records-survive-a-leader-crash
+  klamm run my-story.toml --seed 7 --history run.jsonl
+  klamm run core --seed 17 --without epoch-truncation
+  klamm run acks-one-loses-the-unreplicated-suffix --seeds 20")]
+    Run(RunArgs),
+    /// List what there is, one item a line, its name first.
+    List {
+        /// What to list.
+        what: What,
+    },
+    /// Judge a saved history again.
+    #[command(after_help = "Example:\n  klamm check run.jsonl --json")]
+    Check(CheckArgs),
+    /// Serve real Kafka clients on TCP.
+    #[command(after_help = "\
+Example:
+  klamm broker --dev --listen 127.0.0.1:9092 --dir ./klamm-data
+  kcat -b 127.0.0.1:9092 -L")]
+    Broker(BrokerArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CampaignArgs {
+    /// How many seeds, from 0 on [default: 100].
+    #[arg(long, value_name = "N", conflicts_with = "seed_range")]
+    pub seeds: Option<u64>,
+    /// These seeds, the last one not included.
+    #[arg(long, value_name = "A..B", value_parser = seed_range)]
+    pub seed_range: Option<Range<u64>>,
+    /// Begin no new seed after this much real time, such as 90s or 10m; seeds then have no end unless one is given.
+    #[arg(long = "for", value_name = "TIME", value_parser = real_time)]
+    pub time: Option<Duration>,
+    /// From which profile scripts are drawn.
+    #[arg(long, value_name = "NAME", default_value = "core")]
+    pub profile: String,
+    /// Switch a guard off; may be given again. The campaign stops at the first finding then.
+    #[arg(long, value_name = "GUARD", value_parser = guard)]
+    pub without: Vec<Guard>,
+    /// Go on after a finding, though a guard is off.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Worker threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Store the script of every failing seed in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Name of a library script or a profile, or path of a TOML file.
+    pub script: String,
+    /// This seed instead of the script's own.
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    pub seed: Option<u64>,
+    /// Seeds 0 to N-1, merged.
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// Set a broker setting (or `duration`); may be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Switch a guard off; may be given again.
+    #[arg(long, value_name = "GUARD", value_parser = guard)]
+    pub without: Vec<Guard>,
+    /// Write the history as JSON lines.
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    pub history: Option<PathBuf>,
+    /// Write the world's trace as text.
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    pub trace: Option<PathBuf>,
+    /// Print the script as TOML and run nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A file that `klamm run --history` wrote.
+    pub history: PathBuf,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BrokerArgs {
+    /// One process, broker and controller, with defaults for development; the only way to serve so far.
+    #[arg(long, required = true)]
+    pub dev: bool,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    pub listen: String,
+    /// Where the data lie.
+    #[arg(long, value_name = "DIR", default_value = "./klamm-data")]
+    pub dir: PathBuf,
+    /// A broker setting; may be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum What {
+    /// Scripts of the library.
+    Scripts,
+    /// Protections that --without switches off.
+    Guards,
+    /// Promises that are judged.
+    Properties,
+    /// Profiles of campaigns.
+    Profiles,
+}
+
+fn guard(text: &str) -> Result<Guard, String> {
+    Guard::from_name(text).ok_or_else(|| {
+        let known = Guard::ALL.into_iter().map(Guard::name);
+        crate::script::did_you_mean(text, known)
+            .map(|help| format!("there is no guard `{text}`; {help}"))
+            .unwrap_or_else(|| format!("there is no guard `{text}`; `klamm list guards` shows them"))
+    })
+}
+
+fn seed_range(text: &str) -> Result<Range<u64>, String> {
+    let wanted = || format!("`{text}` is not a range of seeds; write A..B, such as 100..200");
+    let (from, to) = text.split_once("..").ok_or_else(wanted)?;
+    let (from, to) = (from.parse().map_err(|_| wanted())?, to.parse().map_err(|_| wanted())?);
+    if from >= to { Err(format!("the range {text} is empty")) } else { Ok(from..to) }
+}
+
+fn real_time(text: &str) -> Result<Duration, String> {
+    text.parse::<crate::script::Span>().map(|span| Duration::from_nanos(span.0))
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Klamm as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_misspelled_guard_names_the_nearest() {
+        let error = Klamm::try_parse_from(["klamm", "campaign", "--without", "epoch-trunction"]).unwrap_err();
+        assert!(error.to_string().contains("did you mean `epoch-truncation`?"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn ranges_of_seeds_are_read_and_checked() {
+        assert_eq!(seed_range("5..9"), Ok(5..9));
+        assert!(seed_range("9..5").is_err() && seed_range("5").is_err() && seed_range("-1..5").is_err());
+    }
+}

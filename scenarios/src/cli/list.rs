@@ -1,0 +1,41 @@
+//! `klamm list`.
+
+use super::args::What;
+use super::{Bad, Exit};
+use crate::library;
+use klamm_base::Guard;
+use std::io::Write;
+
+/// Prints one item a line, its name first.
+pub fn list(what: What) -> Result<Exit, Bad> {
+    let lines: Vec<(String, String)> = match what {
+        What::Scripts => scripts()?,
+        What::Guards => Guard::ALL.iter().map(|guard| (guard.name().to_owned(), guard.summary().to_owned())).collect(),
+        What::Properties => {
+            klamm_checkers::properties().iter().map(|p| (p.name.to_owned(), p.summary.to_owned())).collect()
+        }
+        What::Profiles => profiles()?,
+    };
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = std::io::stdout().lock();
+    for (name, text) in lines {
+        // A closed pipe (`| head`) is no error of ours.
+        if writeln!(out, "{name:<width$}  {text}").is_err() {
+            break;
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+fn scripts() -> Result<Vec<(String, String)>, Bad> {
+    let line = |name: &&str| {
+        let script = library::script(name).expect("it is listed")?;
+        Ok(((*name).to_owned(), script.lesson.unwrap_or_default().trim().replace('\n', " ")))
+    };
+    library::scripts().iter().map(line).collect()
+}
+
+fn profiles() -> Result<Vec<(String, String)>, Bad> {
+    let line = |name: &&str| Ok(((*name).to_owned(), library::profile(name)?.about));
+    library::profiles().iter().map(line).collect()
+}

@@ -1,0 +1,7 @@
+//! The `klamm` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    klamm_scenarios::cli::main()
+}
