@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 pub enum LinkState {
     /// Segments arrive.
     Up,
-    /// Segments wait, and arrive promptly or after a retransmission time-out once the link is up again.
+    /// Segments wait, connects and RSTs too, and arrive promptly or after a retransmission time-out once the link is up.
     Stalled,
-    /// Segments vanish. Established streams retransmit, so their bytes wait; a connect gets no answer.
+    /// Segments vanish. Established streams retransmit, so their bytes and FINs wait as behind a stall; an RST is lost, and a
+    /// connect asks again after 1, 2, 4 … seconds.
     BlackHole,
 }
 

@@ -145,7 +145,8 @@ fn finish<T>(ended_well: bool, result: Option<T>) -> Run<T> {
         deliveries: inner.deliveries,
     };
     if ended_well {
-        drop(inner);
+        // Callbacks of the stage go with it, and a panic of theirs is a verdict too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(inner)));
     } else {
         std::mem::forget(inner);
     }
@@ -234,6 +235,54 @@ fn shut_down() {
         }
         for corpse in corpses {
             corpse.bury();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klamm_env::{Address, OpenMode};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A little of everything: two hosts, a stream, a disk, a timer, a kill.
+    fn story(world: World) -> Pin<Box<dyn Future<Output = u64>>> {
+        Box::pin(async move {
+            let (one, two) = (world.add_host("one"), world.add_host("two"));
+            let env = world.env(one);
+            let mut listener = env.net.listen(Address::new("one", 1)).await.expect("a port");
+            let far = world.env(two);
+            let far_task = async move {
+                let mut stream = far.net.connect(Address::new("one", 1), "test").await.expect("a connection");
+                for number in 0..100 {
+                    stream.write_u32(number).await.expect("room");
+                    far.clock.sleep_ms(far.entropy.next_u64() % 5).await;
+                }
+            };
+            world.env(two).tasks.spawn("writer", Box::pin(far_task));
+            let mut stream = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.expect("a connection");
+            let file = env.disk.open("log", OpenMode::Create).await.expect("a file");
+            while let Ok(number) = stream.read_u32().await {
+                file.append(number.to_be_bytes().to_vec().into()).await.expect("space");
+                if number == 80 {
+                    world.kill(two);
+                }
+            }
+            file.len().await.expect("a length")
+        })
+    }
+
+    #[test]
+    fn the_world_alone_and_the_world_inside_madsim_are_one_world() {
+        for seed in 0..5 {
+            let inside = run(SimConfig { trace: true, ..SimConfig::new(seed) }, story);
+            let config = SimConfig { trace: true, ..SimConfig::new(seed) };
+            #[allow(clippy::disallowed_methods)]
+            let alone = std::thread::spawn(move || live(config, story, &|_| ())).join().expect("no panic outside");
+            assert!(alone.trace == inside.trace, "seed {seed}");
+            assert_eq!((alone.trace_hash, alone.polls), (inside.trace_hash, inside.polls));
+            assert_eq!(alone.outcome, inside.outcome);
+            assert!(alone.outcome.is_ok_and(|bytes| bytes >= 4 * 80));
         }
     }
 }

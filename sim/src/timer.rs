@@ -179,3 +179,85 @@ fn is_stale(slots: &Slab<Slot>, entry: &Entry) -> bool {
     let Event::Timer(id) = entry.event else { return false };
     slots.get(id).is_none_or(|slot| slot.queued == NEVER || slot.sequence != entry.sequence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What somebody does with one of eight timers.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Set(usize, Option<u64>),
+        Poll(usize),
+        Renew(usize),
+        Pop,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let later = prop_oneof![Just(None), (0..50_u64).prop_map(Some)];
+        prop_oneof![
+            4 => (0..8_usize, later).prop_map(|(timer, after)| Act::Set(timer, after)),
+            4 => (0..8_usize).prop_map(Act::Poll),
+            1 => (0..8_usize).prop_map(Act::Renew),
+            2 => Just(Act::Pop),
+        ]
+    }
+
+    /// A timer as its user thinks of it.
+    #[derive(Clone, Copy)]
+    struct Wish {
+        id: Id,
+        deadline: u64,
+        waits: bool,
+    }
+
+    fn earliest(wishes: &[Wish]) -> Option<u64> {
+        wishes.iter().filter(|wish| wish.waits && wish.deadline != NEVER).map(|wish| wish.deadline).min()
+    }
+
+    /// The next timer fires; somebody must have waited for just that time, and for none earlier.
+    fn pop(timers: &mut Timers, wishes: &mut [Wish], now: &mut u64) {
+        let due = earliest(wishes).map(|due| due.max(*now));
+        let entry = timers.pop();
+        assert_eq!(entry.map(|entry| entry.at.max(*now)), due, "the earliest timer that somebody waits for");
+        let Some(Entry { event: Event::Timer(id), .. }) = entry else { return };
+        *now = due.expect("it fired");
+        let wish = wishes.iter_mut().find(|wish| wish.id == id).expect("a timer that lives");
+        assert!(wish.waits && wish.deadline <= *now, "nobody is woken early");
+        assert!(timers.fire(id).is_some(), "and somebody is");
+        wish.waits = false;
+    }
+
+    proptest! {
+        #[test]
+        fn every_timer_fires_at_its_last_setting(acts in prop::collection::vec(act(), 1..400)) {
+            let (mut timers, mut now) = (Timers::new(), 0);
+            let fresh = |timers: &mut Timers| Wish { id: timers.create(), deadline: NEVER, waits: false };
+            let mut wishes: Vec<Wish> = (0..8).map(|_| fresh(&mut timers)).collect();
+            for act in acts {
+                match act {
+                    Act::Set(timer, after) => {
+                        wishes[timer].deadline = after.map_or(NEVER, |after| now + after);
+                        timers.set(wishes[timer].id, wishes[timer].deadline);
+                    }
+                    Act::Poll(timer) => {
+                        let wish = &mut wishes[timer];
+                        let ready = timers.poll(wish.id, now, Waker::noop()).is_ok();
+                        prop_assert_eq!(ready, wish.deadline <= now);
+                        wish.waits |= !ready;
+                    }
+                    Act::Renew(timer) => {
+                        timers.remove(wishes[timer].id);
+                        wishes[timer] = fresh(&mut timers);
+                    }
+                    Act::Pop => pop(&mut timers, &mut wishes, &mut now),
+                }
+            }
+            while earliest(&wishes).is_some() {
+                pop(&mut timers, &mut wishes, &mut now);
+            }
+            prop_assert!(timers.pop().is_none());
+        }
+    }
+}

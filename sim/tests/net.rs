@@ -277,6 +277,54 @@ fn closing_over_unread_bytes_resets() {
 }
 
 #[test]
+fn a_reset_waits_behind_a_stall_and_is_lost_in_a_black_hole() {
+    for (state, heard) in [(LinkState::Stalled, true), (LinkState::BlackHole, false)] {
+        simulate(5, move |world| async move {
+            let (server, client) = (world.add_host("server"), world.add_host("client"));
+            world.boot(server, |env| Box::pin(deaf(env)));
+            ready(&world).await;
+            let mut stream = connect(&world.env(client), "server").await.unwrap();
+            stream.write_all(b"never read").await.unwrap();
+            ready(&world).await;
+            world.set_link(server, client, state);
+            world.kill(server);
+            world.sleep_until(world.now_ns() + S).await;
+            world.set_link(server, client, LinkState::Up);
+            let env = world.env(client);
+            let read =
+                env.clock.before(world.now_ns() + 60 * S, stream.read(&mut [0; 1])).await.map(Result::unwrap_err);
+            assert_eq!(read.map(|error| error.kind()), heard.then_some(ErrorKind::ConnectionReset));
+            if !heard {
+                stream.write_all(b"?").await.unwrap();
+                assert_eq!(stream.read(&mut [0; 1]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_connect_that_waits_behind_a_stall_goes_on_at_the_heal() {
+    let mut soon = 0;
+    for seed in 0..20 {
+        soon += simulate(seed, |world| async move {
+            let (server, client) = pair(&world);
+            ready(&world).await;
+            world.set_link(server, client, LinkState::Stalled);
+            let healed = world.now_ns() + 3500 * MS;
+            world.spawn("heal", async move {
+                world.sleep_until(healed).await;
+                world.set_link(server, client, LinkState::Up);
+            });
+            let mut stream = connect(&world.env(client), "server").await.unwrap();
+            let took = world.now_ns() - healed;
+            ping(&mut stream, b"x").await.unwrap();
+            u32::from(took == 400 * US)
+        });
+    }
+    assert!((1..20).contains(&soon), "at once or with a retransmission, as drawn: {soon} of 20 at once");
+}
+
+#[test]
 fn abort_resets_the_other_end() {
     simulate(5, |world| async move {
         let (server, client) = pair(&world);
@@ -319,6 +367,62 @@ fn a_writer_without_a_reader_waits_at_the_window() {
         let count = env.clock.before(world.now_ns() + S, mine.write(&block)).await;
         assert_eq!(count.expect("there is room again").unwrap(), block.len());
     });
+}
+
+/// Flips both directions again and again, never for as long as the retransmission limit, until `end_ns`.
+async fn flip(world: World, a: Host, b: Host, end_ns: u64) {
+    use rand_chacha::rand_core::Rng;
+    let mut rng = world.rng("flips");
+    while world.now_ns() < end_ns {
+        let (from, to) = if rng.next_u64() & 1 == 0 { (a, b) } else { (b, a) };
+        let states = [LinkState::Up, LinkState::Stalled, LinkState::BlackHole, LinkState::Up];
+        world.set_link(from, to, states[(rng.next_u64() & 3) as usize]);
+        if rng.next_u64().is_multiple_of(4) {
+            world.set_latency(from, to, Latency::between(20 * US, 1 + (rng.next_u64() % 20) * MS + 20 * US));
+        }
+        world.sleep_until(world.now_ns() + rng.next_u64() % (300 * MS)).await;
+        if rng.next_u64().is_multiple_of(8) {
+            world.heal_all_links();
+        }
+    }
+    world.heal_all_links();
+}
+
+#[test]
+fn every_byte_arrives_once_and_in_order_through_flapping_links() {
+    for seed in 0..60 {
+        simulate(seed, |world| async move {
+            use rand_chacha::rand_core::Rng;
+            const TOTAL: usize = 600_000;
+            let (server, client) = (world.add_host("server"), world.add_host("client"));
+            let mut listener = world.env(server).net.listen(Address::new("", 9)).await.unwrap();
+            let mut mine = connect(&world.env(client), "server").await.unwrap();
+            let mut theirs = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+            world.spawn("flip", flip(world, server, client, 6 * S));
+            let (mut rng, clock) = (world.rng("chunks"), world.env(client).clock);
+            let bytes: Vec<u8> = (0..TOTAL).map(|at| (at % 253) as u8).collect();
+            let expect = bytes.clone();
+            world.env(client).tasks.spawn(
+                "writer",
+                Box::pin(async move {
+                    let mut at = 0;
+                    while at < TOTAL {
+                        let end = TOTAL.min(at + 1 + (rng.next_u64() % 20_000) as usize);
+                        at += mine.write(&bytes[at..end]).await.unwrap();
+                        if rng.next_u64() & 1 == 0 {
+                            clock.sleep_ms(rng.next_u64() % 100).await;
+                        }
+                    }
+                }),
+            );
+            let mut all = vec![];
+            theirs.read_to_end(&mut all).await.unwrap();
+            assert!(all == expect, "{} of {TOTAL} bytes", all.len());
+            drop(theirs);
+            world.sleep_until(world.now_ns() + 10 * S).await;
+            assert_eq!(world.census()[2], 0, "a connection that both sides closed is forgotten");
+        });
+    }
 }
 
 #[test]

@@ -214,3 +214,49 @@ fn streams_and_timers_may_outlive_their_run() {
     });
     drop(kept);
 }
+
+#[test]
+fn a_wake_from_another_thread_panics_there() {
+    let waker = simulate(1, |_| async { std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await });
+    let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake_by_ref()));
+    let said = *woken.unwrap_err().downcast::<String>().expect("a message");
+    assert!(said.contains("woken from another thread"), "{said}");
+}
+
+/// Counts events, and keeps the stamp of the last.
+#[derive(Default)]
+struct Counter(std::sync::Mutex<Vec<Option<(u64, String)>>>);
+
+impl tracing::Subscriber for Counter {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "story"
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.lock().unwrap().push(stamp());
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn the_subscriber_of_the_caller_hears_the_run_with_its_time_and_host() {
+    let counter = std::sync::Arc::new(Counter::default());
+    tracing::subscriber::with_default(counter.clone(), || {
+        simulate(1, |world| async move {
+            let host = world.add_host("b1");
+            world.boot(host, |env| {
+                Box::pin(async move {
+                    env.clock.sleep_ms(2).await;
+                    tracing::info!(target: "story", "hello");
+                })
+            });
+            world.sleep_until(5 * MS).await;
+        });
+    });
+    assert_eq!(*counter.0.lock().unwrap(), [Some((2 * MS, "b1".to_owned()))]);
+}

@@ -146,6 +146,22 @@ impl Inner {
         }
     }
 
+    /// A direction that only stalled is up again: questions and answers that waited for it go on.
+    pub fn release_connects(&mut self, from: u32, to: u32) {
+        let now = self.now;
+        let waited = |c: &Connecting| c.is_waiting() && [(c.from, c.to), (c.to, c.from)].contains(&(from, to));
+        for id in self.net.connects.ids(waited) {
+            let connecting = self.net.connects.get(id).expect("a connect under way");
+            let (from, to) = (connecting.from, connecting.to);
+            if self.reaches(from, to) {
+                let link = self.net.link(from, to);
+                let departs = now + link.retransmission_delay(now);
+                let arrives = link.transit(now, departs, 66);
+                self.timers.push(arrives, Event::Syn(id));
+            }
+        }
+    }
+
     /// No answer for a while.
     pub fn syn_again(&mut self, id: Id) {
         let connecting = self.net.connects.get(id).expect("a connect under way");

@@ -28,6 +28,9 @@ impl Inner {
         self.tell(event);
         if state == LinkState::Up {
             self.release_link(from, to);
+            if before == LinkState::Stalled {
+                self.release_connects(from, to);
+            }
         } else {
             self.hold_link(from, to);
         }

@@ -1,6 +1,7 @@
 //! How bytes go along a connection.
 
 use super::conn::{Conn, EndId, Flight, Segment};
+use crate::event::LinkState;
 use crate::slab::Id;
 use crate::timer::Event;
 use crate::trace::{Kind, sample};
@@ -110,19 +111,21 @@ impl Inner {
         Ok(Ok(()))
     }
 
-    /// Sends a segment, or lets it wait for the link. An RST is not sent twice: it is lost where it cannot pass.
+    /// Sends a segment, or lets it wait for the link. An RST is not sent twice: a black hole swallows it for good.
     pub fn send(&mut self, at: EndId, segment: Segment) {
         let side = at.side as usize;
         let conn = self.net.conns.get(at.conn).expect("a connection that is in use");
         let (from, to, queued) =
             (conn.ends[side].host, conn.ends[1 - side].host, !conn.halves[side].waiting.is_empty());
-        let (passes, answers) = (self.reaches(from, to), self.net.link(to, from).is_up());
+        let passes = self.reaches(from, to);
+        let is_acked = passes && self.net.link(to, from).is_up();
+        let is_rst = segment == Segment::Rst;
         if passes && !queued {
             self.launch(at, segment, self.now);
-        } else if segment != Segment::Rst {
+        } else if !is_rst || self.net.link(from, to).state == LinkState::Stalled {
             self.conn(at.conn).halves[side].waiting.push_back(segment);
         }
-        if segment != Segment::Rst && !(passes && answers) {
+        if !is_rst && !is_acked {
             self.mark_unacked(at);
         }
     }
