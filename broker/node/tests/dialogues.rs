@@ -28,6 +28,13 @@ fn three() -> World {
 }
 
 #[test]
+fn a_node_may_move_between_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<klamm_node::Node>();
+    assert_send::<klamm_node::Command>();
+}
+
+#[test]
 fn one_process_creates_a_topic_produces_and_fetches_back() {
     let mut world = dev();
     assert_eq!(world.create(1, "orders", 1), ErrorCode::None);

@@ -8,6 +8,8 @@ use crate::io::Endpoint;
 use klamm_base::{ConfigError, NodeId, Properties};
 use klamm_log::LogConfig;
 
+const EVERY_ADDRESS: &str = "0.0.0.0";
+
 /// Which parts of a process run: `process.roles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
@@ -26,7 +28,7 @@ pub struct NodeConfig {
     pub roles: Roles,
     /// `klamm.cluster.id`: a node refuses a data directory and a controller of another cluster.
     pub cluster_id: String,
-    /// `listeners`: where the driver listens; an empty host means every address, port 0 a free one.
+    /// `listeners`: where the driver listens; no host means every address (0.0.0.0), port 0 a free one.
     pub listen: Endpoint,
     /// `advertised.listeners`: where others are told to connect.
     pub advertised: Endpoint,
@@ -130,12 +132,15 @@ impl NodeConfig {
     pub fn from_properties(given: &Properties) -> Result<NodeConfig, ConfigError> {
         BROKER.check(given)?;
         let (controller, controller_endpoint) = voter(given)?;
-        let listen = listener(given, "listeners")?;
+        let mut listen = listener(given, "listeners")?;
+        if listen.host.is_empty() {
+            listen.host = EVERY_ADDRESS.into();
+        }
         let mut advertised = match BROKER.text(given, "advertised.listeners") {
             "" => listen.clone(),
             _ => listener(given, "advertised.listeners")?,
         };
-        if advertised.host.is_empty() {
+        if advertised.host.is_empty() || *advertised.host == *EVERY_ADDRESS {
             advertised.host = "localhost".into();
         }
         let config = NodeConfig {
@@ -330,6 +335,15 @@ mod tests {
         assert_eq!(config.advertised.to_string(), "127.0.0.1:9092");
         assert_eq!(config.controller_endpoint, config.advertised);
         assert_eq!((config.heartbeat_interval_ms, config.session_timeout_ms), (2000, 9000));
+    }
+
+    #[test]
+    fn a_listener_without_a_host_hears_every_address_and_is_advertised_as_localhost() {
+        let config = NodeConfig::from_properties(&properties(&[("listeners", "PLAINTEXT://:9092")])).unwrap();
+        assert_eq!(
+            (config.listen.to_string(), config.advertised.to_string()),
+            ("0.0.0.0:9092".into(), "localhost:9092".into())
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use klamm_base::{
 };
 use klamm_node::{Command, Event, Node, NodeConfig, SendError, SendId, Token, decode_request};
 use klamm_wire::{ApiKey, Message, RequestHeader, response_header_decode, response_header_encode};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a client's request came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,14 @@ enum Asker {
     Node(i32, SendId),
 }
 
+/// What keeps its order: one node's disk, what one node sends to another, what clients and the driver do to a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Channel {
+    Disk(i32),
+    Wire(i32, i32),
+    Client(i32),
+}
+
 struct Machine {
     properties: Properties,
     node: Option<Node>,
@@ -37,9 +45,18 @@ struct Machine {
 }
 
 pub struct World {
+    guards: Guards,
     machines: BTreeMap<i32, Machine>,
-    queue: VecDeque<(i32, u64, Event)>,
+    /// By the instant at which it arrives.
+    queue: BTreeMap<(u64, u64), (i32, u64, Event)>,
+    /// Delays of up to 3 ms; without it all arrives at once.
+    pub jitter: Option<Draws>,
+    /// The last arrival of each channel, which keeps its order.
+    arrivals: BTreeMap<Channel, u64>,
+    posted: u64,
     open: BTreeMap<u64, (i32, Asker)>,
+    /// Requests whose node has not yet heard that nobody waits for them.
+    unheard: BTreeSet<u64>,
     pub outcomes: BTreeMap<u64, Outcome>,
     /// Requests between these are swallowed: from, to.
     pub cut: BTreeSet<(i32, i32)>,
@@ -55,10 +72,19 @@ const START_MS: i64 = 1_767_225_600_000;
 impl World {
     /// Nodes 1 to `brokers`; the first is the controller too when `combined`, else node 9 is the controller.
     pub fn new(brokers: i32, combined: bool, more: &[(&str, &str)]) -> World {
+        World::guarded(brokers, combined, more, Guards::default())
+    }
+
+    pub fn guarded(brokers: i32, combined: bool, more: &[(&str, &str)], guards: Guards) -> World {
         let mut world = World {
+            guards,
             machines: BTreeMap::new(),
-            queue: VecDeque::new(),
+            queue: BTreeMap::new(),
+            jitter: None,
+            arrivals: BTreeMap::new(),
+            posted: 0,
             open: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             cut: BTreeSet::new(),
             given_up: BTreeSet::new(),
@@ -105,7 +131,7 @@ impl World {
         let config = NodeConfig::from_properties(&machine.properties).expect("a good configuration");
         let draws = Draws::named(life, "node");
         let observe = Observe::nobody(Source::Node(NodeId(id)));
-        machine.node = Some(Node::new(config, draws, Guards::default(), observe));
+        machine.node = Some(Node::new(config, draws, self.guards, observe));
         machine.life = life;
         machine.stopped = false;
         self.post(id, Event::Start);
@@ -128,7 +154,7 @@ impl World {
             .collect();
         for (token, to) in asked {
             self.open.remove(&token);
-            self.post(to, Event::Gone { token: Token(token) });
+            self.gone(Channel::Wire(id, to), to, token);
         }
     }
 
@@ -148,6 +174,10 @@ impl World {
         &mut self.machines.get_mut(&id).expect("a machine").files
     }
 
+    pub fn is_up(&self, id: i32) -> bool {
+        self.machines[&id].node.is_some()
+    }
+
     pub fn node(&self, id: i32) -> &Node {
         self.machines[&id].node.as_ref().expect("it runs")
     }
@@ -157,13 +187,28 @@ impl World {
             Asker::Client => {
                 self.outcomes.insert(token, Outcome::Closed);
             }
-            Asker::Node(from, id) => self.post(from, Event::Answered { id, result: Err(SendError::Disconnected) }),
+            Asker::Node(from, id) => {
+                self.post(from, Event::Answered { id, result: Err(SendError::Disconnected) });
+            }
         }
     }
 
     fn post(&mut self, to: i32, event: Event) {
+        self.post_over(Channel::Client(to), to, event);
+    }
+
+    fn post_over(&mut self, channel: Channel, to: i32, event: Event) {
         let life = self.machines[&to].life;
-        self.queue.push_back((to, life, event));
+        self.post_to_life(channel, to, life, event);
+    }
+
+    fn post_to_life(&mut self, channel: Channel, to: i32, life: u64, event: Event) {
+        let delay = self.jitter.as_mut().map_or(0, |draws| draws.below(3_000_000));
+        let after = self.arrivals.get(&channel).copied().unwrap_or(0);
+        let at = (self.now_ns + delay).max(after);
+        self.arrivals.insert(channel, at);
+        self.posted += 1;
+        self.queue.insert((at, self.posted), (to, life, event));
     }
 
     /// Hands a client's request to a node; its token.
@@ -189,7 +234,13 @@ impl World {
     /// The client of this request went away.
     pub fn hang_up(&mut self, token: u64) {
         let (to, _) = self.open.remove(&token).expect("an open request");
-        self.post(to, Event::Gone { token: Token(token) });
+        self.gone(Channel::Client(to), to, token);
+    }
+
+    /// The node hears of it behind what the connection brought before.
+    fn gone(&mut self, channel: Channel, to: i32, token: u64) {
+        self.unheard.insert(token);
+        self.post_over(channel, to, Event::Gone { token: Token(token) });
     }
 
     /// Asks and runs until the answer comes.
@@ -219,7 +270,7 @@ impl World {
     /// Runs for so long.
     pub fn run(&mut self, ms: u64) {
         let end = self.now_ns + ms * 1_000_000;
-        while self.now_ns < end || !self.queue.is_empty() {
+        while self.now_ns < end || self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= end) {
             self.turn(end);
         }
     }
@@ -233,23 +284,32 @@ impl World {
 
     /// One event, or the clock's next instant.
     fn turn(&mut self, end: u64) {
-        if let Some((id, life, event)) = self.queue.pop_front() {
+        let first = self.queue.first_key_value().map(|(key, _)| *key);
+        if let Some(key) = first.filter(|(at, _)| *at <= self.now_ns) {
+            let (id, life, event) = self.queue.remove(&key).expect("it is the first");
             self.step(id, life, event);
             return;
         }
-        let due = self.machines.values().filter_map(|m| m.node.as_ref()?.deadline()).min();
+        let due = self.machines.values().filter_map(|m| m.node.as_ref()?.deadline());
         let give_up = self.given_up.first().map(|(at, ..)| *at);
-        let due = due.into_iter().chain(give_up).min();
+        let due = due.chain(give_up).chain(first.map(|(at, _)| at)).min();
         self.now_ns = due.unwrap_or(end).clamp(self.now_ns, end.max(self.now_ns));
+        self.alarms();
+    }
+
+    /// What is due at this instant by the clock.
+    fn alarms(&mut self) {
         let now = self.now_ns;
         while let Some((at, from, life, id)) = self.given_up.first().copied().filter(|(at, ..)| *at <= now) {
             self.given_up.remove(&(at, from, life, id));
-            self.queue.push_back((from, life, Event::Answered { id, result: Err(SendError::TimedOut) }));
+            let event = Event::Answered { id, result: Err(SendError::TimedOut) };
+            self.post_to_life(Channel::Client(from), from, life, event);
         }
         let late = |m: &Machine| m.node.as_ref().and_then(Node::deadline).is_some_and(|at| at <= now);
-        let late: Vec<i32> = self.machines.iter().filter(|(_, m)| late(m)).map(|(id, _)| *id).collect();
-        for id in late {
-            self.post(id, Event::Deadline);
+        let late: Vec<(i32, u64)> =
+            self.machines.iter().filter(|(_, m)| late(m)).map(|(id, m)| (*id, m.life)).collect();
+        for (id, life) in late {
+            self.step(id, life, Event::Deadline);
         }
     }
 
@@ -257,6 +317,9 @@ impl World {
         let now = Now { mono_ns: self.now_ns, wall_ms: START_MS + (self.now_ns / 1_000_000) as i64 };
         let machine = self.machines.get_mut(&id).expect("a machine");
         let Some(node) = machine.node.as_mut().filter(|_| machine.life == life) else { return };
+        if let Event::Gone { token } = event {
+            self.unheard.remove(&token.0);
+        }
         let mut out = Outbox::new();
         node.step(now, event, &mut out);
         for command in out.drain() {
@@ -268,7 +331,7 @@ impl World {
         match command {
             Command::Disk { id: disk, op } => {
                 let result = self.machines.get_mut(&id).expect("a machine").disk(op);
-                self.post(id, Event::DiskDone { id: disk, result });
+                self.post_over(Channel::Disk(id), id, Event::DiskDone { id: disk, result });
             }
             Command::Send { to, id: send, request, timeout_ms, .. } => {
                 let target: i32 = to.host.trim_start_matches('n').parse().expect("a node's host name");
@@ -302,21 +365,22 @@ impl World {
         self.next_token += 1;
         let request = decode_request(frame).expect("nodes speak well");
         self.open.insert(token, (to, Asker::Node(from, send)));
-        self.post(to, Event::Request { token: Token(token), request });
+        self.post_over(Channel::Wire(from, to), to, Event::Request { token: Token(token), request });
     }
 
     fn replied(&mut self, token: Token, outcome: Outcome) {
         match self.open.remove(&token.0) {
+            None if self.unheard.contains(&token.0) => {}
             None => panic!("a reply to a request that is not open: {token:?}"),
             Some((_, Asker::Client)) => {
                 self.outcomes.insert(token.0, outcome);
             }
-            Some((_, Asker::Node(from, id))) => {
+            Some((to, Asker::Node(from, id))) => {
                 let result = match outcome {
                     Outcome::Reply(frame) => Ok(frame),
                     _ => Err(SendError::Disconnected),
                 };
-                self.post(from, Event::Answered { id, result });
+                self.post_over(Channel::Wire(to, from), from, Event::Answered { id, result });
             }
         }
     }
