@@ -308,21 +308,18 @@ fn hostile_bytes_end_their_own_connection_only() {
 
 #[test]
 fn a_stop_ends_in_good_order_and_closes_every_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let main = |env: Env, _| async move {
-        let server = start(&env).await;
+    served(|server| async move {
         let (mut idle, mut parked) = (server.client().await, server.client().await);
         idle.ask("echo 1").await;
         parked.put(&["park"]).await;
         idle.until("counts", "parked 1 gone 0").await;
-        let Server { stop, end, .. } = server;
+        let Server { env, stop, end, .. } = server;
         stop.send(()).unwrap();
         assert!(matches!(end.await.unwrap(), Ok(())));
         assert!(idle.is_closed().await);
         assert!(parked.is_closed().await);
         assert_eq!(env.disk.list("data").await.unwrap(), ["stopped"], "the disk served the stop");
-    };
-    real::block_on(folder.path().to_owned(), main).unwrap();
+    });
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! The real node under the driver, in the real world: one process that is broker and controller, on a port of its own.
+
+use bytes::Bytes;
+use klamm_base::{ClientId, Guards, NodeId, Observe, Outcome, Properties, Source};
+use klamm_client::{Admin, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, StartAt};
+use klamm_env::{Address, Env, real};
+use klamm_node::NodeConfig;
+use klamm_server::{ServerError, run};
+use tokio::sync::oneshot;
+
+const RECORDS: usize = 500;
+/// No run takes so long unless something hangs.
+const HANG_NS: u64 = 60_000_000_000;
+
+fn properties(pairs: &[(&str, &str)]) -> Properties {
+    pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+fn config() -> NodeConfig {
+    let settings = [
+        ("node.id", "1"),
+        ("process.roles", "broker,controller"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("controller.quorum.voters", "1@127.0.0.1:0"),
+        ("log.dirs", "data"),
+        ("default.replication.factor", "1"),
+    ];
+    NodeConfig::from_properties(&properties(&settings)).unwrap()
+}
+
+fn nobody() -> Observe {
+    Observe::nobody(Source::Client(ClientId(1)))
+}
+
+struct Server {
+    address: Address,
+    stop: oneshot::Sender<()>,
+    end: oneshot::Receiver<Result<(), ServerError>>,
+}
+
+async fn start(env: &Env) -> Server {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (ready, address) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
+    let observe = Observe::nobody(Source::Node(NodeId(1)));
+    let stopped = Box::pin(async { drop(stopped.await) });
+    let server = run(env.clone(), config(), Guards::default(), observe, |at| drop(ready.send(at)), stopped);
+    env.tasks.spawn("server", Box::pin(async { drop(ended.send(server.await)) }));
+    Server { address: address.await.unwrap(), stop, end }
+}
+
+async fn stop(server: Server) {
+    server.stop.send(()).unwrap();
+    server.end.await.unwrap().unwrap();
+}
+
+fn value(n: usize) -> Bytes {
+    Bytes::from(format!("record {n}"))
+}
+
+/// Hands in all records at once; every one must be acknowledged at its own offset.
+async fn produce(env: &Env, at: &Address) {
+    let config = ProducerConfig::from_properties(&Properties::new()).unwrap();
+    let producer = Producer::start(env, config, vec![at.clone()], nobody());
+    let mut ends = vec![];
+    for n in 0..RECORDS {
+        let (tell, told) = oneshot::channel();
+        producer.send_with("lines", Some(0), None, Some(value(n)), |outcome| tell.send(outcome).unwrap());
+        ends.push(told);
+    }
+    for (n, end) in ends.into_iter().enumerate() {
+        assert_eq!(end.await.unwrap(), Outcome::Acked(n as i64));
+    }
+}
+
+async fn consume(env: &Env, at: &Address) -> Vec<Bytes> {
+    let config = ConsumerConfig::from_properties(&Properties::new()).unwrap();
+    let mut consumer = Consumer::start(env, config, vec![at.clone()], nobody());
+    consumer.assign([("lines".into(), 0, StartAt::Earliest)]);
+    let mut values = vec![];
+    while values.len() < RECORDS {
+        let fetched = consumer.poll(1_000).await;
+        values.extend(fetched.into_iter().flat_map(|fetched| fetched.records).filter_map(|record| record.value));
+    }
+    values
+}
+
+#[test]
+fn what_was_acknowledged_is_read_back_in_order_and_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let story = |env: Env, _| async move {
+        let server = start(&env).await;
+        let mut admin = Admin::new(&env, vec![server.address.clone()]);
+        let topic = NewTopic { name: "lines".into(), partitions: 1, replication: 1, configs: Properties::new() };
+        // Refused until the broker has registered.
+        while admin.create_topic(&topic).await.is_err() {}
+        let all: Vec<Bytes> = (0..RECORDS).map(value).collect();
+        produce(&env, &server.address).await;
+        assert_eq!(consume(&env, &server.address).await, all);
+        stop(server).await;
+        let again = start(&env).await;
+        assert_eq!(consume(&env, &again.address).await, all);
+        stop(again).await;
+    };
+    let bounded = |env: Env, ctrl_c| async move {
+        let clock = env.clock.clone();
+        clock.before(clock.mono_ns() + HANG_NS, story(env, ctrl_c)).await.expect("nothing hangs")
+    };
+    real::block_on(folder.path().to_owned(), bounded).unwrap();
+}
