@@ -69,7 +69,7 @@ fn cut_anywhere(draft: &mut Draft) -> Step {
         _ => (draft.broker(), Target::All),
     };
     let action = draft.cut(from, to);
-    let lasts = draft.of_session(20, 200);
+    let lasts = draft.around_session();
     Step::new(action).lasting(lasts)
 }
 
@@ -112,7 +112,7 @@ pub fn after_ack(draft: &mut Draft) -> Vec<Step> {
         draft.outage(leader)
     } else {
         let action = draft.cut(leader, Target::Followers(partition));
-        let lasts = draft.of_session(20, 200);
+        let lasts = draft.around_session();
         Some(Step::new(action).lasting(lasts))
     };
     let Some(mut step) = step else { return Vec::new() };
@@ -141,7 +141,7 @@ pub fn during_election(draft: &mut Draft) -> Vec<Step> {
     } else if draft.on.any_cut() {
         let victim = victim_of(partition, draft);
         let action = draft.cut(Target::Controller, victim);
-        let lasts = draft.of_session(20, 150);
+        let lasts = draft.around_session();
         Some(Step::new(action).lasting(lasts))
     } else {
         return Vec::new();
@@ -160,7 +160,7 @@ pub fn fresh_leader(draft: &mut Draft) -> Vec<Step> {
     let partition = draft.partition();
     let leader = Target::Leader(partition.clone());
     let at = draft.instant();
-    let (first_lasts, second_lasts) = (draft.of_session(120, 250), draft.of_session(120, 250));
+    let (first_lasts, second_lasts) = (draft.beyond_session(3_000), draft.beyond_session(3_000));
     let first = Step::new(Action::Crash(leader.clone())).at(at).lasting(first_lasts);
     let first = match draft.draws.below(3) {
         0 => first.when(Trigger::Ack { nth: draft.draws.between(1, 30), producer: None }),
@@ -195,6 +195,6 @@ pub fn lost_acks(draft: &mut Draft) -> Vec<Step> {
         return vec![Step::new(Action::Cut(Cut { link, hold: false })).at(at).when(trigger).lasting(lasts)];
     }
     let after = Span(draft.draws.between(0, 30_000) * 1_000);
-    let lasts = draft.of_session(5, 200);
+    let lasts = draft.around_session();
     vec![Step::new(Action::Crash(leader)).at(at).when(trigger).after(after).lasting(lasts)]
 }

@@ -103,6 +103,16 @@ impl Draft<'_> {
         Span::ms((self.session_ms() * percent / 100).max(1))
     }
 
+    /// Longer than the session, so that the controller notices, by up to so many milliseconds.
+    pub fn beyond_session(&mut self, most_ms: u64) -> Span {
+        Span::ms(self.session_ms() + self.draws.between(100, most_ms))
+    }
+
+    /// Short of the session or beyond it, as likely.
+    pub fn around_session(&mut self) -> Span {
+        if self.draws.chance(1, 2) { self.of_session(5, 90) } else { self.beyond_session(3_000) }
+    }
+
     /// Short or shorter: up to 5 ms, 50 ms or 1 s, each as likely.
     pub fn soon(&mut self) -> Span {
         let most = *self.draws.pick(&[5_000, 50_000, 1_000_000]);
@@ -112,7 +122,7 @@ impl Draft<'_> {
     /// The end of a process by a family that is on, for a while: within the session or beyond it.
     pub fn outage(&mut self, target: Target) -> Option<Step> {
         let (kill, pause) = (self.on.kill, self.on.pause);
-        let lasts = if self.draws.chance(1, 2) { self.of_session(5, 90) } else { self.of_session(110, 250) };
+        let lasts = self.around_session();
         let action = match (kill, pause, self.draws.chance(1, 2)) {
             (true, true, true) | (true, false, _) => Action::Crash(target),
             (_, true, _) => Action::Pause(target),
@@ -132,7 +142,7 @@ impl Draft<'_> {
             None => self.partition(),
         };
         let size = self.script.topics.iter().find(|t| t.name == partition.topic)?.replication;
-        let lasts = self.of_session(20, 150);
+        let lasts = self.around_session();
         Some(Step::new(Action::PowerOff(target)).when(Trigger::IsrHas { on: partition, size }).lasting(lasts))
     }
 

@@ -224,18 +224,27 @@ impl Show {
     /// Asks every node to stop. What happens from here on is no part of the history, unless it is a panic.
     async fn stop_all(&mut self) {
         let judged = self.recording.lock().entries.len();
-        let nodes = self.machines.roster.nodes();
-        for host in &nodes {
+        let (brokers, others): (Vec<HostIx>, Vec<HostIx>) = {
+            let roster = &self.machines.roster;
+            roster.nodes().into_iter().partition(|host| matches!(roster.role(*host), Role::Broker(_)))
+        };
+        // Brokers hand their leaderships over while there is a controller to hand them to.
+        self.stop(&brokers).await;
+        self.stop(&others).await;
+        self.recording.lock().entries.truncate(judged);
+    }
+
+    /// Asks these nodes to stop, and waits a while for it.
+    async fn stop(&mut self, nodes: &[HostIx]) {
+        for host in nodes {
             if self.machines.condition(*host) == Condition::Up {
                 self.machines.end(*host, Ending::Stop);
             }
         }
         let until = self.world.now_ns() + STOPPING.0;
-        let running = |machines: &Machines| nodes.iter().any(|h| machines.condition(*h) == Condition::Up);
-        while running(&self.machines) && self.world.now_ns() < until {
+        while nodes.iter().any(|h| self.machines.condition(*h) == Condition::Up) && self.world.now_ns() < until {
             self.sleep(50).await;
         }
-        self.recording.lock().entries.truncate(judged);
     }
 }
 
