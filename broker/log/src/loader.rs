@@ -301,6 +301,8 @@ impl Loader {
             return None;
         }
         self.stage = Stage::Loaded;
+        // It may hold on to a piece.
+        self.scan = Scan::default();
         let parts = Parts {
             tp: self.tp,
             dir: self.dir.clone(),

@@ -240,10 +240,10 @@ impl Replica {
     /// An answer is applied only in its own leader epoch, and only if metadata has told nothing newer.
     fn altered(&mut self, altered: &AlteredPartition) {
         let (Standing::Leader(leader), Some(state)) = (&mut self.standing, &mut self.state) else { return };
-        if altered.leader_epoch != state.leader_epoch || altered.partition_epoch < state.partition_epoch {
+        let same_leadership = altered.leader_epoch == state.leader_epoch && altered.leader == state.leader;
+        if !same_leadership || altered.partition_epoch < state.partition_epoch {
             return;
         }
-        assert_eq!(altered.leader, state.leader, "another leader in the same epoch {}", state.leader_epoch);
         state.isr.clone_from(&altered.isr);
         state.partition_epoch = altered.partition_epoch;
         state.recovering = altered.recovering;
