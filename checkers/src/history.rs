@@ -1,0 +1,171 @@
+//! What happened in one run, in one order: the only thing that judges look at.
+
+use klamm_base::{NodeId, Observation, Source};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Write};
+
+/// One run: every observation of the stack and every event of the world, in the order in which they happened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// Ascending by `seq`; `at_ns` never falls.
+    pub entries: Vec<Entry>,
+}
+
+/// One fact with its place in the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Place in the run; unique, ascending.
+    pub seq: u64,
+    /// World time in nanoseconds since the run began. No node's clock.
+    pub at_ns: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Who speaks: the stack of itself, or the world of what it did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// A core or a client observed something.
+    Stack {
+        /// Who observed it.
+        source: Source,
+        /// What it observed.
+        observation: Observation,
+    },
+    /// The stage did or saw something.
+    World(World),
+}
+
+/// What the stage did or saw, in plain words of the field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum World {
+    /// A machine was switched on for the first time.
+    HostStarted { node: NodeId },
+    /// Its process died at once; the page cache stays.
+    Killed { node: NodeId },
+    /// The machine lost power: what was not synced may be gone, `lost_bytes` of it are.
+    PoweredOff { node: NodeId, lost_bytes: u64 },
+    /// The process ended by itself, in good order or with an error that it told.
+    Stopped { node: NodeId, why: String },
+    /// A machine that was down runs again, with the disk that it has.
+    Restarted { node: NodeId },
+    /// Nothing runs there, time passes, bytes pile up.
+    Paused { node: NodeId },
+    /// It runs on.
+    Resumed { node: NodeId },
+    /// Its disk was emptied: every copy on it is destroyed.
+    DiskWiped { node: NodeId },
+    /// A directed link between two named hosts is now in `state` (up, stalled, black hole, slow …).
+    LinkChanged { from: String, to: String, state: String },
+    /// A node's wall clock now stands so far from the world's.
+    ClockSet { node: NodeId, offset_ms: i64 },
+    /// Something was done to a client (killed, paused, restarted), told in words.
+    ClientDisturbed { client: String, what: String },
+    /// A step of the script fired.
+    Step { text: String },
+    /// A fault of the script or the campaign took effect. Counted; the events above say what it did.
+    FaultStruck { what: String },
+    /// All faults were taken back: from here on the cluster must come to rest and serve.
+    Healed,
+    /// The cluster came to rest after the heal (`ok`), or did not within its bound; `why` says what was still amiss.
+    Settled { ok: bool, why: String },
+    /// A panic in the stack (`node`, if it was on one) or in a client.
+    Panicked { node: Option<NodeId>, task: String, message: String, location: String },
+}
+
+/// Why a history could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The file itself failed.
+    #[error("line {line}: {source}")]
+    Io {
+        /// From 1.
+        line: usize,
+        /// What failed.
+        source: io::Error,
+    },
+    /// A line is not an entry.
+    #[error("line {line}: not an entry of a history: {message}")]
+    Malformed {
+        /// From 1.
+        line: usize,
+        /// What is wrong, and at which column.
+        message: String,
+    },
+    /// Entries must ascend: a judge's answer depends on their order.
+    #[error(
+        "line {line}: entry {seq} at {at_ns} ns comes after entry {previous} at {previous_ns} ns; a history is in order"
+    )]
+    OutOfOrder {
+        /// From 1.
+        line: usize,
+        /// Of this line.
+        seq: u64,
+        /// Of this line.
+        at_ns: u64,
+        /// Of the line before.
+        previous: u64,
+        /// Of the line before.
+        previous_ns: u64,
+    },
+    /// Judges hold sets of nodes in one machine word.
+    #[error("line {line}: node {node} is one node too many; a history has at most {limit}")]
+    TooManyNodes {
+        /// From 1.
+        line: usize,
+        /// The first that does not fit.
+        node: i32,
+        /// How many fit.
+        limit: usize,
+    },
+}
+
+impl History {
+    /// Adds one entry at the end; its sequence number follows the last one.
+    pub fn push(&mut self, at_ns: u64, event: Event) {
+        let seq = self.entries.last().map_or(0, |last| last.seq + 1);
+        assert!(self.entries.last().is_none_or(|last| last.at_ns <= at_ns), "world time never falls");
+        self.entries.push(Entry { seq, at_ns, event });
+    }
+
+    /// Writes one JSON object a line. The same history always gives the same bytes.
+    pub fn to_json_lines(&self, mut to: impl Write) -> Result<(), HistoryError> {
+        for (index, entry) in self.entries.iter().enumerate() {
+            let line = index + 1;
+            serde_json::to_writer(&mut to, entry).map_err(|error| HistoryError::Io { line, source: error.into() })?;
+            to.write_all(b"\n").map_err(|source| HistoryError::Io { line, source })?;
+        }
+        to.flush().map_err(|source| HistoryError::Io { line: self.entries.len(), source })
+    }
+
+    /// Reads what [`Self::to_json_lines`] wrote; empty lines are skipped.
+    pub fn from_json_lines(from: impl BufRead) -> Result<History, HistoryError> {
+        let mut history = History::default();
+        let mut nodes = crate::NodeNames::default();
+        for (index, text) in from.lines().enumerate() {
+            let line = index + 1;
+            let text = text.map_err(|source| HistoryError::Io { line, source })?;
+            if text.trim().is_empty() {
+                continue;
+            }
+            let entry: Entry = serde_json::from_str(&text)
+                .map_err(|error| HistoryError::Malformed { line, message: error.to_string() })?;
+            check(&history, &entry, line)?;
+            nodes.learn_all(&entry).map_err(|node| HistoryError::TooManyNodes { line, node, limit: crate::NODES })?;
+            history.entries.push(entry);
+        }
+        Ok(history)
+    }
+}
+
+fn check(history: &History, entry: &Entry, line: usize) -> Result<(), HistoryError> {
+    let Some(last) = history.entries.last() else { return Ok(()) };
+    if entry.seq > last.seq && entry.at_ns >= last.at_ns {
+        return Ok(());
+    }
+    let (previous, previous_ns) = (last.seq, last.at_ns);
+    Err(HistoryError::OutOfOrder { line, seq: entry.seq, at_ns: entry.at_ns, previous, previous_ns })
+}

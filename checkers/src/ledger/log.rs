@@ -1,0 +1,126 @@
+//! The judge's own model of the logs of one partition: which batches each replica holds.
+//!
+//! A batch as stored, with everything before it, is a *version*. Versions form a tree; a log is a path in it. So two logs
+//! share a prefix exactly when they share versions, and what a log lost is what was popped from its path.
+
+use crate::nodes::{NodeIndex, NodeSet};
+use klamm_base::TruncationCause;
+
+/// A version of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VersionId(pub u32);
+
+/// What became of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Never below a leader's high watermark: it may vanish.
+    Open,
+    /// Below one, and in the log of every leader since.
+    Committed,
+    /// Below one, and missing from a later leader's log: an index into the partition's losses.
+    Lost(usize),
+}
+
+/// How a version was committed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Commit {
+    /// Entry of the high watermark's move.
+    pub at: u32,
+    /// By which leader.
+    pub leader: NodeIndex,
+    /// The leader's view of its ISR then: an index into the partition's views.
+    pub view: Option<usize>,
+    /// How many decisions of the controller were known to the judge then.
+    pub decided: usize,
+}
+
+/// A batch where it was stored.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub base: i64,
+    pub last: i64,
+    pub epoch: i32,
+    pub batch: u64,
+    /// [`klamm_base::chain`] up to and with this batch.
+    pub digest: u64,
+    /// Where the log begins that it was first seen in: digests of other beginnings do not compare.
+    pub root: i64,
+    pub parent: Option<VersionId>,
+    /// The first version seen to follow it; others are in the partition's `forks`.
+    pub next: Option<VersionId>,
+    /// Bytes that a restart found and nobody had announced: `batch` and `epoch` are unknown.
+    pub opaque: bool,
+    /// Entry of its first append.
+    pub first: u32,
+    pub fate: Fate,
+    pub commit: Option<Commit>,
+    /// Every replica that ever held it.
+    pub held: NodeSet,
+    /// Replicas whose copy the script destroyed: power loss before a flush, a wiped disk.
+    pub destroyed: NodeSet,
+}
+
+/// The last high watermark that a replica announced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    pub to: i64,
+    pub epoch: i32,
+    pub incarnation: u32,
+    pub as_leader: bool,
+    pub at: u32,
+}
+
+/// The last cut of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub at: u32,
+    pub to: i64,
+    pub cause: TruncationCause,
+}
+
+/// The log of one partition on one node.
+#[derive(Debug, Default)]
+pub(crate) struct LogModel {
+    pub start: i64,
+    /// Ascending, contiguous from `start`.
+    pub path: Vec<VersionId>,
+    pub end: i64,
+    /// All below was flushed.
+    pub flushed: i64,
+    /// So many versions at the front of the path are known to be committed.
+    pub marked: usize,
+    pub mark: Option<Mark>,
+    pub cut: Option<Cut>,
+    /// Entry of the last load; 0 before.
+    pub loaded: u32,
+    /// Whether anything was ever told of this log.
+    pub known: bool,
+    /// The leader's current view of its ISR: an index into the partition's views.
+    pub view: Option<usize>,
+}
+
+/// An append that a sound log cannot make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AppendFault {
+    /// It does not begin where the log ended.
+    Gap { end: i64 },
+    /// Its leader epoch is older than the one before it.
+    EpochFell { before: i32 },
+    /// Another batch, or the same after another prefix, stands at the same offset in the same epoch.
+    Rival { other: VersionId },
+}
+
+/// How a loaded log compares to the model of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// A prefix of what it held, or all of it.
+    Prefix,
+    /// Another known content: a cut that did not reach the disk, or an append whose completion nobody saw.
+    Known,
+    /// What it held, and more that nobody announced.
+    Grown,
+    /// It begins elsewhere, so its digest does not compare.
+    Moved,
+    /// No history of appends explains it.
+    Unexplained,
+}

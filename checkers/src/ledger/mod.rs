@@ -1,0 +1,427 @@
+//! What the judge knows at each moment of a run: built in one pass, read by every property.
+
+mod clients;
+mod log;
+mod loss;
+mod partition;
+mod slots;
+
+pub(crate) use clients::{Client, Sending, Sent, Word};
+pub(crate) use log::{AppendFault, Commit, Cut, Fate, LogModel, Mark, Reload, Version, VersionId};
+pub(crate) use loss::{Cause, Decision, Setting};
+pub(crate) use partition::{Changes, Partition};
+pub(crate) use slots::Slots;
+
+use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
+use crate::{Counts, Entry, Event, World};
+use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
+use partition::{Final, Stored};
+use std::collections::BTreeMap;
+
+/// A topic as the controller made it.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub name: String,
+    pub min_insync: i32,
+    pub unclean: bool,
+}
+
+/// What the world did to a node last, as entries plus one; 0: never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Machine {
+    pub incarnation: u32,
+    pub powered_off: u32,
+    pub wiped: u32,
+}
+
+/// What an entry did to the ledger. Lists of versions stand in [`Ledger::changes`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Effect {
+    Nothing,
+    Appended {
+        part: usize,
+        node: NodeIndex,
+        version: VersionId,
+        fresh: bool,
+        fault: Option<AppendFault>,
+    },
+    Loaded {
+        part: usize,
+        node: NodeIndex,
+        before: Before,
+        how: Reload,
+    },
+    Truncated {
+        part: usize,
+        node: NodeIndex,
+    },
+    Marked {
+        part: usize,
+        node: NodeIndex,
+        before: Option<Mark>,
+        now: Mark,
+    },
+    Led {
+        part: usize,
+        node: NodeIndex,
+        leader_epoch: i32,
+        newest: bool,
+    },
+    Decided {
+        part: usize,
+        decision: usize,
+    },
+    Answered {
+        part: usize,
+        node: NodeIndex,
+    },
+    Served {
+        part: usize,
+        node: NodeIndex,
+    },
+    /// A producer was told how a record ended; if acknowledged, the batch that it is in, and another that it may be in.
+    Ended {
+        part: usize,
+        record: ClientRecord,
+        outcome: Outcome,
+        stored: (Option<VersionId>, Option<VersionId>),
+    },
+    /// A consumer read or was positioned.
+    Read {
+        part: usize,
+    },
+    /// A process died, with or without its machine.
+    Down {
+        node: NodeIndex,
+    },
+}
+
+/// A log as it was before a load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    pub known: bool,
+    pub end: i64,
+    pub flushed: i64,
+    /// Power was lost since the last load.
+    pub power_lost: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub nodes: NodeNames,
+    pub machines: Vec<Machine>,
+    pub parts: Vec<Partition>,
+    by_tp: BTreeMap<TopicPartition, usize>,
+    recent: Option<(TopicPartition, usize)>,
+    pub topics: BTreeMap<Uuid, Topic>,
+    pub clients: BTreeMap<ClientId, Client>,
+    pub counts: Counts,
+    /// Entry of the last heal.
+    pub healed: Option<u32>,
+    pub changes: Changes,
+}
+
+/// The longest reading or batch that is looked at record by record: beyond it a history is not a real one.
+const LONGEST: i64 = 1 << 20;
+
+impl Ledger {
+    /// Takes one entry in; `at` is its index.
+    pub fn apply(&mut self, at: u32, entry: &Entry) -> Effect {
+        self.changes.clear();
+        match &entry.event {
+            Event::World(world) => self.world(at, world),
+            Event::Stack { source: Source::Node(node), observation } => {
+                let node = self.node(*node);
+                self.stack(at, node, observation)
+            }
+            Event::Stack { source: Source::Client(client), observation } => self.client(at, *client, observation),
+        }
+    }
+
+    /// A node's number. Histories name few nodes: reading one checks that.
+    pub fn node(&mut self, node: NodeId) -> NodeIndex {
+        let index = self.nodes.learn(node).expect("a history names at most 128 nodes");
+        if index.0 as usize >= self.machines.len() {
+            self.machines.resize(index.0 as usize + 1, Machine::default());
+        }
+        index
+    }
+
+    pub fn machine(&self, node: NodeIndex) -> Machine {
+        self.machines[node.0 as usize]
+    }
+
+    fn set(&mut self, nodes: &[NodeId]) -> NodeSet {
+        let mut set = NodeSet::default();
+        nodes.iter().for_each(|node| set.insert(self.node(*node)));
+        set
+    }
+
+    /// A partition's number.
+    pub fn part(&mut self, tp: TopicPartition) -> usize {
+        if let Some((known, part)) = self.recent
+            && known == tp
+        {
+            return part;
+        }
+        let part = match self.by_tp.get(&tp) {
+            Some(part) => *part,
+            None => self.open(tp),
+        };
+        self.recent = Some((tp, part));
+        part
+    }
+
+    fn open(&mut self, tp: TopicPartition) -> usize {
+        let mut part = Partition::new(tp);
+        if let Some(topic) = self.topics.get(&tp.topic) {
+            (part.min_insync, part.unclean_permitted) = (topic.min_insync, topic.unclean);
+        }
+        self.parts.push(part);
+        self.by_tp.insert(tp, self.parts.len() - 1);
+        self.parts.len() - 1
+    }
+
+    fn world(&mut self, at: u32, world: &World) -> Effect {
+        let node = node_of(world).map(|node| self.node(node));
+        match (world, node) {
+            (World::Killed { .. } | World::Stopped { .. }, Some(node)) => Effect::Down { node },
+            (World::PoweredOff { .. }, Some(node)) => {
+                self.machines[node.0 as usize].powered_off = at + 1;
+                Effect::Down { node }
+            }
+            (World::DiskWiped { .. }, Some(node)) => {
+                self.wipe(at, node);
+                Effect::Down { node }
+            }
+            (World::FaultStruck { .. }, _) => {
+                self.counts.faults += 1;
+                Effect::Nothing
+            }
+            (World::Healed, _) => {
+                self.healed = Some(at);
+                Effect::Nothing
+            }
+            _ => Effect::Nothing,
+        }
+    }
+
+    fn wipe(&mut self, at: u32, node: NodeIndex) {
+        self.machines[node.0 as usize].wiped = at + 1;
+        for part in &mut self.parts {
+            self.changes.removed.clear();
+            part.wipe(node, &mut self.changes.removed);
+        }
+        self.changes.removed.clear();
+    }
+
+    fn stack(&mut self, at: u32, node: NodeIndex, observation: &Observation) -> Effect {
+        match observation {
+            Observation::NodeStarted { .. } => {
+                self.machines[node.0 as usize].incarnation += 1;
+                Effect::Nothing
+            }
+            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, .. } => {
+                let (base, last) = (*base_offset, (*last_offset).max(*base_offset));
+                let part = self.part(*tp);
+                let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch };
+                let (version, fresh, fault) = self.parts[part].append(node, stored, at);
+                Effect::Appended { part, node, version, fresh, fault }
+            }
+            Observation::Truncated { tp, to, cause, .. } => {
+                let part = self.part(*tp);
+                self.parts[part].truncate(node, *to, *cause, at, &mut self.changes.removed);
+                Effect::Truncated { part, node }
+            }
+            Observation::LogLoaded { tp, log_start, log_end, digest } => {
+                self.load(at, node, *tp, (*log_start, *log_end, *digest))
+            }
+            Observation::Flushed { tp, to } => {
+                let part = self.part(*tp);
+                let log = self.parts[part].log_mut(node);
+                log.flushed = log.flushed.max((*to).min(log.end));
+                Effect::Nothing
+            }
+            _ => self.leadership(at, node, observation),
+        }
+    }
+
+    fn load(&mut self, at: u32, node: NodeIndex, tp: TopicPartition, (start, end, digest): (i64, i64, u64)) -> Effect {
+        let machine = self.machine(node);
+        let part = self.part(tp);
+        let partition = &mut self.parts[part];
+        let known = partition.log(node).is_some();
+        let log = partition.log_mut(node);
+        let power_lost = machine.powered_off > log.loaded + 1;
+        let before = Before { known, end: log.end, flushed: log.flushed, power_lost };
+        let how = partition.reload(node, start, end, digest, at, &mut self.changes.removed);
+        if power_lost {
+            for id in &self.changes.removed {
+                partition.version_mut(*id).destroyed.insert(node);
+            }
+        }
+        Effect::Loaded { part, node, before, how }
+    }
+
+    fn leadership(&mut self, at: u32, node: NodeIndex, observation: &Observation) -> Effect {
+        match observation {
+            Observation::HighWatermark { tp, to, leader_epoch, as_leader } => {
+                let part = self.part(*tp);
+                let incarnation = self.machine(node).incarnation;
+                let now = Mark { to: *to, epoch: *leader_epoch, incarnation, as_leader: *as_leader, at };
+                let before = self.parts[part].log_mut(node).mark.replace(now);
+                if *as_leader {
+                    self.parts[part].commit(node, *to, *leader_epoch, at, &mut self.changes);
+                }
+                Effect::Marked { part, node, before, now }
+            }
+            Observation::BecameLeader { tp, leader_epoch, .. } => {
+                let part = self.part(*tp);
+                self.parts[part].log_mut(node);
+                let newest = self.parts[part].lead(node, *leader_epoch, at, &mut self.changes);
+                Effect::Led { part, node, leader_epoch: *leader_epoch, newest }
+            }
+            Observation::LeaderIsr { tp, leader_epoch, committed, maximal } => {
+                let (committed, maximal) = (self.set(committed), self.set(maximal));
+                let part = self.part(*tp);
+                self.parts[part].view(node, at, *leader_epoch, committed, maximal);
+                Effect::Nothing
+            }
+            Observation::ProduceAcked { tp, base_offset, last_offset, .. } => {
+                let part = self.part(*tp);
+                self.answered(part, node, *base_offset, *last_offset);
+                Effect::Answered { part, node }
+            }
+            Observation::FetchServed { tp, .. } => Effect::Served { part: self.part(*tp), node },
+            _ => self.controller(at, observation),
+        }
+    }
+
+    /// Notes which stored batches a broker acknowledged.
+    fn answered(&mut self, part: usize, node: NodeIndex, base: i64, last: i64) {
+        let partition = &mut self.parts[part];
+        let mut offset = base;
+        let last = last.min(base.saturating_add(LONGEST));
+        while offset <= last
+            && let Some(id) = partition.covering(node, offset)
+        {
+            let end = partition.version(id).last;
+            (offset..=end.min(last)).for_each(|offset| partition.slots.at(offset).answered(id));
+            offset = end.saturating_add(1);
+        }
+    }
+
+    fn controller(&mut self, at: u32, observation: &Observation) -> Effect {
+        match observation {
+            Observation::TopicCreated { topic, name, min_insync_replicas, unclean, .. } => {
+                let (min_insync, unclean) = (*min_insync_replicas, *unclean);
+                let made = Topic { name: name.clone(), min_insync, unclean };
+                self.topics.insert(*topic, made);
+                for part in self.parts.iter_mut().filter(|part| part.tp.topic == *topic) {
+                    (part.min_insync, part.unclean_permitted) = (min_insync, unclean);
+                }
+                Effect::Nothing
+            }
+            Observation::PartitionChanged { tp, leader, leader_epoch, partition_epoch, replicas, isr, .. } => {
+                let decision = Decision {
+                    at,
+                    leader: leader.map(|leader| self.node(leader)),
+                    leader_epoch: *leader_epoch,
+                    partition_epoch: *partition_epoch,
+                    isr: self.set(isr),
+                    replicas: self.set(replicas),
+                    unclean: false,
+                };
+                let part = self.part(*tp);
+                match self.parts[part].decide(decision) {
+                    Some(decision) => Effect::Decided { part, decision },
+                    None => Effect::Nothing,
+                }
+            }
+            _ => Effect::Nothing,
+        }
+    }
+
+    fn client(&mut self, at: u32, client: ClientId, observation: &Observation) -> Effect {
+        match observation {
+            Observation::ClientStarted { name, kind } => {
+                let began = Client { name: name.clone(), kind: *kind, sessions: Vec::new() };
+                self.clients.insert(client, began);
+                Effect::Nothing
+            }
+            Observation::ProducerIdLearned { .. } => {
+                if let Some(known) = self.clients.get_mut(&client) {
+                    known.sessions.push(at);
+                }
+                Effect::Nothing
+            }
+            Observation::Invoked { tp, record } => {
+                let part = self.part(*tp);
+                let sending = self.parts[part].sendings.entry(record.client).or_default();
+                sending.at(record.number).invoked = at;
+                sending.pending += 1;
+                Effect::Nothing
+            }
+            Observation::Ended { tp, record, outcome } => self.ended(at, *tp, *record, *outcome),
+            Observation::Read { tp, offset, records, finally } => {
+                let part = self.part(*tp);
+                self.counts.read += records.len() as u64;
+                self.read(at, part, *offset, records, *finally);
+                Effect::Read { part }
+            }
+            Observation::Positioned { tp, .. } => Effect::Read { part: self.part(*tp) },
+            Observation::FinallyRead { tp, log_start, log_end, complete } => {
+                let part = self.part(*tp);
+                let (start, end) = (*log_start, *log_end);
+                self.parts[part].finally = Some(Final { start, end, complete: *complete, at });
+                self.parts[part].finally_began.get_or_insert(at);
+                Effect::Nothing
+            }
+            _ => Effect::Nothing,
+        }
+    }
+
+    fn ended(&mut self, at: u32, tp: TopicPartition, record: ClientRecord, outcome: Outcome) -> Effect {
+        let part = self.part(tp);
+        let partition = &mut self.parts[part];
+        let sending = partition.sendings.entry(record.client).or_default();
+        sending.at(record.number).ended = Some((at, outcome));
+        sending.pending = sending.pending.saturating_sub(1);
+        let mut stored = (None, None);
+        match outcome {
+            Outcome::Acked(offset) => {
+                self.counts.acked += 1;
+                let slot = partition.slots.at(offset);
+                slot.acked = Word::of(Some(record));
+                stored = slot.tell();
+            }
+            Outcome::Refused(_) => self.counts.refused += 1,
+            Outcome::Unknown(_) => self.counts.unknown += 1,
+            Outcome::Sent => self.counts.sent += 1,
+        }
+        Effect::Ended { part, record, outcome, stored }
+    }
+
+    /// Notes what was read where nothing was read before; a second reading is compared by the property that cares.
+    fn read(&mut self, at: u32, part: usize, offset: i64, records: &[Option<ClientRecord>], finally: bool) {
+        let partition = &mut self.parts[part];
+        if finally {
+            partition.finally_began.get_or_insert(at);
+        }
+        for (step, record) in records.iter().enumerate() {
+            let offset = offset.saturating_add(step as i64);
+            let word = Word::of(*record);
+            let slot = partition.slots.at(offset);
+            if !slot.read.seen() {
+                (slot.read, slot.read_at) = (word, at);
+            }
+            if finally && !slot.last.seen() {
+                (slot.last, slot.last_at) = (word, at);
+                if let Some(record) = record {
+                    let sent = partition.sendings.entry(record.client).or_default().at(record.number);
+                    sent.stands = sent.stands.or(Some(offset));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! One partition: its versions, its replicas' logs, the controller's decisions and what clients were told.
+
+use super::loss::{Decision, Loss, View};
+use super::{AppendFault, Cut, Fate, LogModel, Reload, Sending, Slots, Version, VersionId};
+use crate::nodes::{NodeIndex, NodeSet};
+use klamm_base::{ClientId, TopicPartition, TruncationCause, chain};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What one entry changed; the vectors are reused.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Popped from a log.
+    pub removed: Vec<VersionId>,
+    /// Newly below a leader's high watermark.
+    pub committed: Vec<VersionId>,
+    /// Committed, and missing from the leader's log from now on.
+    pub lost: Vec<VersionId>,
+}
+
+impl Changes {
+    pub fn clear(&mut self) {
+        self.removed.clear();
+        self.committed.clear();
+        self.lost.clear();
+    }
+}
+
+/// The batch of an append, as it was observed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub base: i64,
+    pub last: i64,
+    pub epoch: i32,
+    pub batch: u64,
+}
+
+/// What the final reading of a partition covered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Final {
+    pub start: i64,
+    pub end: i64,
+    pub complete: bool,
+    pub at: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub tp: TopicPartition,
+    pub versions: Vec<Version>,
+    /// The first version seen at an (offset, epoch).
+    pub places: BTreeMap<(i64, i32), VersionId>,
+    /// Versions that are not the first to follow their parent.
+    forks: BTreeMap<(Option<VersionId>, i64, i32, u64), VersionId>,
+    /// Opaque versions that no other log has explained yet, and those that one has.
+    opaque: Vec<VersionId>,
+    explained: BTreeMap<VersionId, Vec<VersionId>>,
+    /// By node number.
+    pub logs: Vec<LogModel>,
+    pub decisions: Vec<Decision>,
+    pub views: Vec<View>,
+    pub losses: Vec<Loss>,
+    /// The latest leader that took up its epoch.
+    pub led: Option<(NodeIndex, i32)>,
+    /// Entry at which each epoch was taken up.
+    pub led_at: BTreeMap<i32, u32>,
+    /// Committed and not lost, ascending by offset.
+    pub line: Vec<VersionId>,
+    /// The highest end of anything committed ever.
+    pub frontier: i64,
+    /// The longest batch, in offsets.
+    pub longest: i64,
+    pub slots: Slots,
+    pub sendings: BTreeMap<ClientId, Sending>,
+    /// The final reading's end, when it was told.
+    pub finally: Option<Final>,
+    /// Entry at which the final reading began.
+    pub finally_began: Option<u32>,
+    pub min_insync: i32,
+    pub unclean_permitted: bool,
+    /// Node numbers with a log here.
+    pub hosts: BTreeSet<u8>,
+}
+
+impl Partition {
+    pub fn new(tp: TopicPartition) -> Self {
+        Partition {
+            tp,
+            versions: Vec::new(),
+            places: BTreeMap::new(),
+            forks: BTreeMap::new(),
+            opaque: Vec::new(),
+            explained: BTreeMap::new(),
+            logs: Vec::new(),
+            decisions: Vec::new(),
+            views: Vec::new(),
+            losses: Vec::new(),
+            led: None,
+            led_at: BTreeMap::new(),
+            line: Vec::new(),
+            frontier: 0,
+            longest: 1,
+            slots: Slots::default(),
+            sendings: BTreeMap::new(),
+            finally: None,
+            finally_began: None,
+            min_insync: 1,
+            unclean_permitted: false,
+            hosts: BTreeSet::new(),
+        }
+    }
+
+    pub fn version(&self, id: VersionId) -> &Version {
+        &self.versions[id.0 as usize]
+    }
+
+    pub fn version_mut(&mut self, id: VersionId) -> &mut Version {
+        &mut self.versions[id.0 as usize]
+    }
+
+    pub fn log(&self, node: NodeIndex) -> Option<&LogModel> {
+        self.logs.get(node.0 as usize).filter(|log| log.known)
+    }
+
+    pub fn log_mut(&mut self, node: NodeIndex) -> &mut LogModel {
+        let at = node.0 as usize;
+        if at >= self.logs.len() {
+            self.logs.resize_with(at + 1, LogModel::default);
+        }
+        if !self.logs[at].known {
+            self.logs[at].known = true;
+            self.hosts.insert(node.0);
+        }
+        &mut self.logs[at]
+    }
+
+    /// The version that covers `offset` in a node's log.
+    pub fn covering(&self, node: NodeIndex, offset: i64) -> Option<VersionId> {
+        let path = &self.log(node)?.path;
+        let at = path.partition_point(|id| self.version(*id).last < offset);
+        path.get(at).copied().filter(|id| self.version(*id).base <= offset)
+    }
+
+    /// True if the node's log holds this version, or the same batch in a log that begins elsewhere.
+    pub fn holds(&self, node: NodeIndex, id: VersionId) -> bool {
+        let wanted = self.version(id);
+        let Some(log) = self.log(node) else { return false };
+        if wanted.last >= log.end {
+            return false;
+        }
+        let Some(found) = self.covering(node, wanted.base) else { return false };
+        let held = self.version(found);
+        found == id || (held.root != wanted.root && same_batch(held, wanted))
+    }
+
+    /// The version that an acknowledgement or a line names, after what was opaque was explained.
+    pub fn settled(&self, id: VersionId, offset: i64) -> VersionId {
+        let pieces = self.explained.get(&id).map_or(&[][..], Vec::as_slice);
+        let covers = |piece: &&VersionId| self.version(**piece).base <= offset && offset <= self.version(**piece).last;
+        pieces.iter().find(covers).copied().unwrap_or(id)
+    }
+
+    /// The final reading, if it reached its end.
+    pub fn read_through(&self) -> Option<Final> {
+        self.finally.filter(|last| last.complete)
+    }
+
+    /// True if the final reading cannot tell of this offset: it was written and told of only when that reading was under way.
+    pub fn too_late(&self, offset: i64, told: u32) -> bool {
+        self.finally.is_some_and(|last| offset >= last.end) && self.finally_began.is_some_and(|began| told > began)
+    }
+
+    /// Every version ever stored over this offset.
+    pub fn covering_any(&self, offset: i64) -> impl Iterator<Item = VersionId> {
+        let reach = offset.saturating_sub(self.longest);
+        self.places
+            .range((reach, i32::MIN)..=(offset, i32::MAX))
+            .map(|(_, id)| *id)
+            .filter(move |id| self.version(*id).last >= offset)
+    }
+
+    /// A batch was appended to a node's log.
+    pub fn append(&mut self, node: NodeIndex, stored: Stored, at: u32) -> (VersionId, bool, Option<AppendFault>) {
+        let mut fault = self.fit(node, stored);
+        let log = self.log_mut(node);
+        let (tip, root) = (log.path.last().copied(), log.start);
+        let (id, fresh) = match self.child(tip, stored) {
+            Some(id) => (id, false),
+            None => {
+                let digest =
+                    chain(tip.map_or(0, |tip| self.version(tip).digest), stored.base, stored.epoch, stored.batch);
+                fault = fault.or(self.rival(stored, digest, root));
+                (self.create(tip, stored, digest, root, at), true)
+            }
+        };
+        self.push(node, id);
+        if !self.opaque.is_empty() {
+            self.explain(node);
+        }
+        (id, fresh, fault)
+    }
+
+    /// Makes the model's log end where the append begins; a fault if it did not.
+    fn fit(&mut self, node: NodeIndex, stored: Stored) -> Option<AppendFault> {
+        let first_sight = self.log(node).is_none();
+        let log = self.log_mut(node);
+        let end = log.end;
+        if end != stored.base {
+            let mut popped = Vec::new();
+            self.pop(node, stored.base, &mut popped);
+            let log = self.log_mut(node);
+            if log.end != stored.base {
+                log.path.clear();
+                log.marked = 0;
+                (log.start, log.end) = (stored.base, stored.base);
+            }
+            return (!first_sight).then_some(AppendFault::Gap { end });
+        }
+        let before = log.path.last().copied().map(|tip| self.version(tip).epoch)?;
+        (stored.epoch < before).then_some(AppendFault::EpochFell { before })
+    }
+
+    fn child(&self, tip: Option<VersionId>, stored: Stored) -> Option<VersionId> {
+        let next = tip.and_then(|tip| self.version(tip).next).map(|next| (next, self.version(next)));
+        if let Some((id, version)) = next
+            && (version.base, version.epoch, version.batch) == (stored.base, stored.epoch, stored.batch)
+        {
+            return Some(id);
+        }
+        self.forks.get(&(tip, stored.base, stored.epoch, stored.batch)).copied()
+    }
+
+    fn rival(&self, stored: Stored, digest: u64, root: i64) -> Option<AppendFault> {
+        let other = *self.places.get(&(stored.base, stored.epoch))?;
+        let there = self.version(other);
+        let alike = there.batch == stored.batch && there.last == stored.last;
+        let differs = !alike || (there.root == root && there.digest != digest);
+        differs.then_some(AppendFault::Rival { other })
+    }
+
+    fn create(&mut self, tip: Option<VersionId>, stored: Stored, digest: u64, root: i64, at: u32) -> VersionId {
+        let id = self.insert(tip, stored, digest, root, at, false);
+        self.places.entry((stored.base, stored.epoch)).or_insert(id);
+        self.longest = self.longest.max(stored.last.saturating_sub(stored.base).saturating_add(1));
+        id
+    }
+
+    fn insert(
+        &mut self,
+        parent: Option<VersionId>,
+        stored: Stored,
+        digest: u64,
+        root: i64,
+        at: u32,
+        opaque: bool,
+    ) -> VersionId {
+        let id = VersionId(u32::try_from(self.versions.len()).expect("fewer than 2^32 batches in one history"));
+        let Stored { base, last, epoch, batch } = stored;
+        self.versions.push(Version {
+            base,
+            last,
+            epoch,
+            batch,
+            digest,
+            root,
+            parent,
+            next: None,
+            opaque,
+            first: at,
+            fate: Fate::Open,
+            commit: None,
+            held: NodeSet::default(),
+            destroyed: NodeSet::default(),
+        });
+        match parent.map(|parent| &mut self.version_mut(parent).next) {
+            Some(next @ None) => *next = Some(id),
+            _ => drop(self.forks.insert((parent, base, epoch, batch), id)),
+        }
+        id
+    }
+
+    fn push(&mut self, node: NodeIndex, id: VersionId) {
+        self.version_mut(id).held.insert(node);
+        let end = self.version(id).last.saturating_add(1);
+        let log = self.log_mut(node);
+        log.path.push(id);
+        log.end = end;
+    }
+
+    /// Pops everything at and above `to` from a node's log.
+    pub fn pop(&mut self, node: NodeIndex, to: i64, removed: &mut Vec<VersionId>) {
+        while let Some(tip) = self.log_mut(node).path.last().copied()
+            && self.version(tip).last >= to
+        {
+            removed.push(tip);
+            self.log_mut(node).path.pop();
+        }
+        let tip = self.log_mut(node).path.last().copied();
+        let end = tip.map(|tip| self.version(tip).last.saturating_add(1));
+        let log = self.log_mut(node);
+        log.end = end.unwrap_or(log.start);
+        log.marked = log.marked.min(log.path.len());
+        log.flushed = log.flushed.min(log.end);
+    }
+
+    /// A replica cut its log.
+    pub fn truncate(
+        &mut self,
+        node: NodeIndex,
+        to: i64,
+        cause: TruncationCause,
+        at: u32,
+        removed: &mut Vec<VersionId>,
+    ) {
+        self.pop(node, to, removed);
+        let log = self.log_mut(node);
+        log.cut = Some(Cut { at, to, cause });
+        // Beyond its end or before its start: the log was emptied and begins anew at the leader's start.
+        let elsewhere = to > log.end && removed.is_empty() || to < log.start;
+        if elsewhere && cause == TruncationCause::OutOfRange {
+            removed.extend(log.path.drain(..).rev());
+            (log.start, log.end, log.flushed, log.marked) = (to, to, to, 0);
+        }
+    }
+
+    /// The copies on a wiped disk are gone.
+    pub fn wipe(&mut self, node: NodeIndex, removed: &mut Vec<VersionId>) {
+        if self.log(node).is_none() {
+            return;
+        }
+        self.pop(node, i64::MIN, removed);
+        for id in removed.iter() {
+            self.version_mut(*id).destroyed.insert(node);
+        }
+        let log = self.log_mut(node);
+        (log.start, log.end, log.flushed, log.marked, log.mark) = (0, 0, 0, 0, None);
+    }
+
+    /// A restarted replica told what its log holds.
+    pub fn reload(
+        &mut self,
+        node: NodeIndex,
+        start: i64,
+        end: i64,
+        digest: u64,
+        at: u32,
+        removed: &mut Vec<VersionId>,
+    ) -> Reload {
+        let log = self.log_mut(node);
+        log.loaded = at;
+        log.mark = None;
+        if start != log.start {
+            return self.restart_elsewhere(node, start, end, digest, at, removed);
+        }
+        let before = log.end;
+        if self.ends_with(node, end, digest) {
+            self.pop(node, end, removed);
+            return Reload::Prefix;
+        }
+        let known = |version: &&Version| {
+            version.digest == digest && version.last.saturating_add(1) == end && version.root == start
+        };
+        if let Some(tip) = self.versions.iter().rev().find(known).map(|version| (version.base, version.digest)) {
+            self.adopt(node, tip, removed);
+            return Reload::Known;
+        }
+        self.pop(node, end, removed);
+        self.grow(node, end, digest, at);
+        if end > before { Reload::Grown } else { Reload::Unexplained }
+    }
+
+    /// True if a prefix of the node's log ends at `end` with this digest.
+    fn ends_with(&self, node: NodeIndex, end: i64, digest: u64) -> bool {
+        let Some(log) = self.log(node) else { return false };
+        if end == log.start {
+            return digest == 0;
+        }
+        let tip = self.covering(node, end.saturating_sub(1)).map(|id| self.version(id));
+        tip.is_some_and(|tip| tip.last.saturating_add(1) == end && tip.digest == digest)
+    }
+
+    /// Replaces a node's path by the one that ends in the version of this place and digest.
+    fn adopt(&mut self, node: NodeIndex, (base, digest): (i64, u64), removed: &mut Vec<VersionId>) {
+        let found = self.versions.iter().rposition(|version| version.base == base && version.digest == digest);
+        let mut missing = Vec::new();
+        let mut cursor = found.map(|at| VersionId(at as u32));
+        while let Some(id) = cursor
+            && !self.holds(node, id)
+        {
+            missing.push(id);
+            cursor = self.version(id).parent;
+        }
+        let from = cursor.map_or(i64::MIN, |id| self.version(id).last.saturating_add(1));
+        self.pop(node, from, removed);
+        for id in missing.into_iter().rev() {
+            self.push(node, id);
+        }
+    }
+
+    /// Adds bytes that nobody announced.
+    fn grow(&mut self, node: NodeIndex, end: i64, digest: u64, at: u32) {
+        let log = self.log_mut(node);
+        if log.end >= end {
+            return;
+        }
+        let (tip, base, root) = (log.path.last().copied(), log.end, log.start);
+        let epoch = tip.map_or(0, |tip| self.version(tip).epoch);
+        let stored = Stored { base, last: end - 1, epoch, batch: digest };
+        let id = self.insert(tip, stored, digest, root, at, true);
+        self.push(node, id);
+        self.opaque.push(id);
+    }
+
+    fn restart_elsewhere(
+        &mut self,
+        node: NodeIndex,
+        start: i64,
+        end: i64,
+        digest: u64,
+        at: u32,
+        removed: &mut Vec<VersionId>,
+    ) -> Reload {
+        self.pop(node, i64::MIN, removed);
+        let log = self.log_mut(node);
+        (log.start, log.end, log.flushed, log.marked) = (start, start, start, 0);
+        self.grow(node, end, digest, at);
+        Reload::Moved
+    }
+
+    /// A log that now ends where an opaque version ends, with its digest, tells what that version is made of.
+    fn explain(&mut self, node: NodeIndex) {
+        let Some(tip) = self.log(node).and_then(|log| log.path.last().copied()) else { return };
+        let (end, digest) = (self.version(tip).last, self.version(tip).digest);
+        let explains =
+            |id: &VersionId| *id != tip && self.version(*id).last == end && self.version(*id).digest == digest;
+        let Some(at) = self.opaque.iter().position(explains) else { return };
+        let riddle = self.opaque[at];
+        let base = self.version(riddle).base;
+        let path = &self.log(node).expect("it has a tip").path;
+        let from = path.partition_point(|id| self.version(*id).base < base);
+        let pieces = path[from..].to_vec();
+        if pieces.is_empty() {
+            return;
+        }
+        assert!(!pieces.contains(&riddle), "an opaque version is not its own explanation");
+        self.opaque.swap_remove(at);
+        self.replace(riddle, &pieces);
+        self.explained.insert(riddle, pieces);
+    }
+
+    /// Puts `pieces` wherever the opaque version stood, with its fate.
+    fn replace(&mut self, riddle: VersionId, pieces: &[VersionId]) {
+        let Version { fate, commit, held, destroyed, next, .. } = *self.version(riddle);
+        for id in pieces {
+            let piece = self.version_mut(*id);
+            (piece.fate, piece.commit) =
+                if piece.fate == Fate::Open { (fate, commit) } else { (piece.fate, piece.commit) };
+            held.iter().for_each(|node| piece.held.insert(node));
+            destroyed.iter().for_each(|node| piece.destroyed.insert(node));
+        }
+        for log in &mut self.logs {
+            if let Some(at) = log.path.iter().position(|id| *id == riddle) {
+                log.path.splice(at..=at, pieces.iter().copied());
+                log.marked = if log.marked > at { log.marked + pieces.len() - 1 } else { log.marked };
+            }
+        }
+        if let Some(at) = self.line.iter().position(|id| *id == riddle) {
+            self.line.splice(at..=at, pieces.iter().copied());
+        }
+        self.adopt_children(riddle, next, pieces[pieces.len() - 1]);
+    }
+
+    fn adopt_children(&mut self, riddle: VersionId, next: Option<VersionId>, tip: VersionId) {
+        let low = (Some(riddle), i64::MIN, i32::MIN, 0);
+        let high = (Some(riddle), i64::MAX, i32::MAX, u64::MAX);
+        let mut children: Vec<VersionId> = self.forks.range(low..=high).map(|(_, id)| *id).collect();
+        children.extend(next);
+        for child in children {
+            self.version_mut(child).parent = Some(tip);
+            let Version { base, epoch, batch, .. } = *self.version(child);
+            self.forks.insert((Some(tip), base, epoch, batch), child);
+        }
+    }
+}
+
+pub(crate) fn same_batch(one: &Version, other: &Version) -> bool {
+    (one.base, one.epoch, one.batch) == (other.base, other.epoch, other.batch)
+}

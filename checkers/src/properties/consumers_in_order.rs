@@ -1,0 +1,75 @@
+//! A consumer reads on where it stopped.
+
+use super::{Breaches, Judge, conclude};
+use crate::ledger::{Effect, Ledger};
+use crate::words::Telling;
+use crate::{Entry, Event, Property, Verdict, Witness};
+use klamm_base::{ClientId, Observation, Source};
+use std::collections::BTreeMap;
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "consumers-in-order",
+    summary: "a consumer reads a partition from its position on: it skips nothing and sees nothing twice, unless it was reset",
+    premise: "a consumer read on after the partition's leader had changed",
+    explanation: "A consumer's position is the offset after the last record that it handed to its application. The next reading \
+                  begins there, whoever leads by then. Only its start and a reset (OFFSET_OUT_OF_RANGE) set it elsewhere.",
+};
+
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    at: u32,
+    offset: i64,
+    /// How many leader epochs the partition had seen then.
+    epochs: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct InOrder {
+    tested: u64,
+    positions: BTreeMap<(ClientId, usize), Position>,
+    /// Partition, position, reading: entry and offset each.
+    breaches: Breaches<(usize, (u32, i64), (u32, i64))>,
+}
+
+impl Judge for InOrder {
+    fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect) {
+        let Event::Stack { source: Source::Client(client), observation } = &entry.event else { return };
+        let Effect::Read { part } = *effect else { return };
+        match observation {
+            Observation::Positioned { offset, .. } => {
+                let epochs = ledger.parts[part].led_at.len();
+                self.positions.insert((*client, part), Position { at, offset: *offset, epochs });
+            }
+            Observation::Read { offset, records, .. } => self.read(ledger, *client, part, *offset, records.len(), at),
+            _ => {}
+        }
+    }
+
+    fn verdict(&mut self, telling: Telling) -> Verdict {
+        let untested = "no consumer read on over a leader change";
+        conclude(&self.breaches, self.tested, untested, |(part, (before, position), (at, offset))| {
+            let (from, to) = (*position.min(offset), *position.max(offset));
+            let what = if offset > position { "skipped" } else { "read again" };
+            Witness {
+                rule: "A consumer reads on from its position.".to_string(),
+                first: telling.fact(*before),
+                second: telling.fact(*at),
+                text: format!("Its position was {position}; {from}..{to} was {what}."),
+                records: vec![telling.stretch(&telling.ledger.parts[*part], from, to, Vec::new())],
+                derived: 0,
+            }
+        })
+    }
+}
+
+impl InOrder {
+    fn read(&mut self, ledger: &Ledger, client: ClientId, part: usize, offset: i64, len: usize, at: u32) {
+        let epochs = ledger.parts[part].led_at.len();
+        let next = Position { at, offset: offset.saturating_add(len as i64), epochs };
+        let Some(before) = self.positions.insert((client, part), next) else { return };
+        self.tested += u64::from(epochs > before.epochs);
+        if offset != before.offset {
+            self.breaches.note((part, (before.at, before.offset), (at, offset)));
+        }
+    }
+}

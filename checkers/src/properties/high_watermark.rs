@@ -1,0 +1,266 @@
+//! The high watermark: monotone, covered by the in-sync logs, and never taken back.
+
+use super::{Breaches, Judge, conclude};
+use crate::ledger::{Cause, Effect, Fate, Ledger, Mark, VersionId};
+use crate::nodes::{NodeIndex, NodeSet};
+use crate::words::Telling;
+use crate::{Entry, Fact, Property, Verdict, Witness};
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "high-watermark",
+    summary: "committed is for ever: the high watermark never goes back, never passes the in-sync logs, and nobody cuts below it",
+    premise: "a leader with followers in its ISR moved it, a log was cut, or a later leader took up what was committed",
+    explanation: "What is below a leader's high watermark is committed: every member of the maximal ISR holds it (a pending shrink \
+                  still counts the old members, a pending expansion the new ones). Within one epoch it never falls; it never \
+                  passes the end of a log; it does not move while fewer than min.insync.replicas are in sync (KIP-966). A later \
+                  leader's log contains all of it, and no replica cuts any of it away, unless the copies were destroyed or an \
+                  unclean election gave it up. A follower's own may lag and restart low, but covers only what is committed.",
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Breach {
+    /// Two moves of one leader in one epoch.
+    Back {
+        part: usize,
+        before: Mark,
+        now: Mark,
+    },
+    BeyondEnd {
+        part: usize,
+        node: NodeIndex,
+        now: Mark,
+        end: i64,
+    },
+    NotHeld {
+        part: usize,
+        now: Mark,
+        version: VersionId,
+        lacking: NodeSet,
+        view: u32,
+    },
+    UnderMinimum {
+        part: usize,
+        now: Mark,
+        view: u32,
+        members: usize,
+    },
+    FollowerAhead {
+        part: usize,
+        now: Mark,
+        version: VersionId,
+    },
+    Cut {
+        part: usize,
+        node: NodeIndex,
+        version: VersionId,
+        at: u32,
+    },
+    LeaderLacks {
+        part: usize,
+        version: VersionId,
+        loss: usize,
+    },
+}
+
+#[derive(Default)]
+pub(crate) struct HighWatermark {
+    tested: u64,
+    breaches: Breaches<Breach>,
+}
+
+impl Judge for HighWatermark {
+    fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
+        match *effect {
+            Effect::Marked { part, node, before, now } => {
+                self.moved(ledger, part, node, before, now);
+                self.given_up(ledger, part);
+            }
+            Effect::Truncated { part, node } => self.cut(ledger, part, node, at),
+            Effect::Led { part, newest, .. } => {
+                let partition = &ledger.parts[part];
+                let later = newest && partition.led_at.len() > 1 && partition.frontier > 0;
+                self.tested += u64::from(later);
+                self.given_up(ledger, part);
+            }
+            _ => {}
+        }
+    }
+
+    fn verdict(&mut self, telling: Telling) -> Verdict {
+        let untested = "no high watermark moved over an ISR of two, and no leader changed";
+        conclude(&self.breaches, self.tested, untested, |breach| witness(telling, *breach))
+    }
+}
+
+impl HighWatermark {
+    fn moved(&mut self, ledger: &Ledger, part: usize, node: NodeIndex, before: Option<Mark>, now: Mark) {
+        let partition = &ledger.parts[part];
+        let Some(log) = partition.log(node) else { return };
+        let end = log.end;
+        // A node of whose log nothing was ever told keeps none: it only hears of the high watermark.
+        if log.loaded == 0 && log.path.is_empty() && log.cut.is_none() {
+            return;
+        }
+        if now.to > end {
+            self.breaches.note(Breach::BeyondEnd { part, node, now, end });
+            return;
+        }
+        let tip = partition.covering(node, now.to.saturating_sub(1));
+        if now.as_leader {
+            let same =
+                |before: &Mark| before.as_leader && (before.epoch, before.incarnation) == (now.epoch, now.incarnation);
+            if let Some(before) = before.filter(same)
+                && now.to < before.to
+            {
+                self.breaches.note(Breach::Back { part, before, now });
+            }
+            self.covered(ledger, part, node, now, tip);
+        } else if let Some(version) = tip.filter(|tip| partition.version(*tip).fate == Fate::Open) {
+            self.breaches.note(Breach::FollowerAhead { part, now, version });
+        }
+    }
+
+    /// Every member of the leader's maximal ISR held what is committed now. A copy that it lost since its fetch is the
+    /// loss ledger's business, not the leader's mistake.
+    fn covered(&mut self, ledger: &Ledger, part: usize, node: NodeIndex, now: Mark, tip: Option<VersionId>) {
+        let partition = &ledger.parts[part];
+        let (Some(view), Some(version)) = (partition.view_of(node, now.epoch), tip) else { return };
+        self.tested += u64::from(view.maximal.len() > 1);
+        let held = partition.version(version).held;
+        let mut lacking = NodeSet::default();
+        let absent = view.maximal.minus(held).iter().filter(|member| !partition.holds(*member, version));
+        absent.for_each(|member| lacking.insert(member));
+        if !lacking.is_empty() {
+            self.breaches.note(Breach::NotHeld { part, now, version, lacking, view: view.at });
+        }
+        let replicas = partition.decisions.last().map_or(view.committed.len(), |decision| decision.replicas.len());
+        let members = view.committed.len();
+        let wanted = replicas.min(usize::try_from(partition.min_insync).unwrap_or(0));
+        if members < wanted && !ledger.changes.committed.is_empty() {
+            self.breaches.note(Breach::UnderMinimum { part, now, view: view.at, members });
+        }
+    }
+
+    fn cut(&mut self, ledger: &Ledger, part: usize, node: NodeIndex, at: u32) {
+        let partition = &ledger.parts[part];
+        let removed = &ledger.changes.removed;
+        self.tested += u64::from(!removed.is_empty());
+        // Popped from the end: the last one is where the cut begins.
+        let committed = removed.iter().rfind(|id| partition.version(**id).fate == Fate::Committed);
+        if let Some(version) = committed.copied() {
+            self.breaches.note(Breach::Cut { part, node, version, at });
+        }
+    }
+
+    fn given_up(&mut self, ledger: &Ledger, part: usize) {
+        let partition = &ledger.parts[part];
+        let lost = ledger.changes.lost.iter().filter_map(|id| match partition.version(*id).fate {
+            Fate::Lost(loss) => Some((*id, loss)),
+            _ => None,
+        });
+        let broken = |(_, loss): &(VersionId, usize)| matches!(partition.losses[*loss].cause, Cause::Broken { .. });
+        if let Some((version, loss)) = lost.into_iter().find(broken) {
+            self.breaches.note(Breach::LeaderLacks { part, version, loss });
+        }
+    }
+}
+
+fn witness(telling: Telling, breach: Breach) -> Witness {
+    let (rule, part, from, facts, text) = match breach {
+        Breach::Back { part, before, now } => (
+            "Within one leader epoch the high watermark never goes back.",
+            part,
+            Some((now.to, before.to)),
+            (telling.fact(before.at), telling.fact(now.at)),
+            format!("It went back from {} to {}.", before.to, now.to),
+        ),
+        Breach::BeyondEnd { part, node, now, end } => (
+            "The high watermark never passes the end of the log.",
+            part,
+            None,
+            (
+                telling.fact_as(now.at, format!("the log of {} ended at {end}", telling.node(node))),
+                telling.fact(now.at),
+            ),
+            format!("It is {} beyond the end.", now.to.saturating_sub(end)),
+        ),
+        Breach::UnderMinimum { part, now, view, members } => (
+            "The high watermark stands still while fewer than min.insync.replicas are in sync (KIP-966).",
+            part,
+            None,
+            (telling.fact(view), telling.fact(now.at)),
+            format!("{members} were in sync, {} are wanted.", telling.ledger.parts[part].min_insync),
+        ),
+        other => return about_version(telling, other),
+    };
+    let partition = &telling.ledger.parts[part];
+    let records = from.map(|(from, to)| telling.stretch(partition, from, to, Vec::new())).into_iter().collect();
+    Witness { rule: rule.to_string(), first: facts.0, second: facts.1, text, records, derived: 0 }
+}
+
+fn about_version(telling: Telling, breach: Breach) -> Witness {
+    let (rule, part, version, facts, text) = match breach {
+        Breach::NotHeld { part, now, version, lacking, view } => (
+            "What the high watermark covers is in the log of every member of the maximal ISR.",
+            part,
+            version,
+            (telling.fact(view), telling.fact(now.at)),
+            format!("{} never held the last batch below it.", telling.nodes(lacking)),
+        ),
+        Breach::FollowerAhead { part, now, version } => (
+            "A follower's high watermark covers only what a leader's has covered.",
+            part,
+            version,
+            (telling.fact(telling.ledger.parts[part].version(version).first), telling.fact(now.at)),
+            "No leader's high watermark was ever above this batch.".to_string(),
+        ),
+        Breach::Cut { part, node, version, at } => (
+            "Nobody cuts away what is committed.",
+            part,
+            version,
+            (committed(telling, part, version), telling.fact(at)),
+            format!("{} threw committed records away; if it leads next, they are lost.", telling.node(node)),
+        ),
+        Breach::LeaderLacks { part, version, loss } => (
+            "A leader's log contains everything that was committed before.",
+            part,
+            version,
+            (committed(telling, part, version), telling.fact(telling.ledger.parts[part].losses[loss].at)),
+            lacks(telling, part, loss),
+        ),
+        Breach::Back { .. } | Breach::BeyondEnd { .. } | Breach::UnderMinimum { .. } => unreachable!("told before"),
+    };
+    let partition = &telling.ledger.parts[part];
+    let stored = partition.version(version);
+    let records = vec![telling.stretch(partition, stored.base, stored.last.saturating_add(1), Vec::new())];
+    Witness { rule: rule.to_string(), first: facts.0, second: facts.1, text, records, derived: 0 }
+}
+
+fn committed(telling: Telling, part: usize, version: VersionId) -> Fact {
+    let version = telling.ledger.parts[part].version(version);
+    telling.fact(version.commit.map_or(version.first, |commit| commit.at))
+}
+
+/// Why nobody is excused: who should have protected the records, and where the new leader lost them.
+pub(super) fn lacks(telling: Telling, part: usize, loss: usize) -> String {
+    let loss = &telling.ledger.parts[part].losses[loss];
+    let leader = telling.node(loss.leader);
+    let why = match loss.cause {
+        Cause::Broken { protecting } => {
+            format!("had to protect them, and nothing destroyed it: {}", telling.nodes(protecting))
+        }
+        Cause::UncleanForbidden { .. } => "the election was unclean, which the topic forbids".to_string(),
+        Cause::Unclean { .. } | Cause::Destroyed { .. } => "a setting permits it".to_string(),
+    };
+    match loss.cut {
+        Some(cut) => {
+            let cause = crate::words::cut_cause(cut.cause);
+            format!(
+                "{leader} leads without them ({why}). It had cut its log to {} at {}, {cause}.",
+                cut.to,
+                telling.time(cut.at)
+            )
+        }
+        None => format!("{leader} leads without them ({why})."),
+    }
+}

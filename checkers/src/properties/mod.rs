@@ -1,0 +1,117 @@
+//! One property a file. Each looks at every entry once, after the ledger took it in, and answers at the end.
+
+mod ack_after_commit;
+mod acked_survive;
+mod consumers_in_order;
+mod consumers_read_committed;
+mod elections;
+mod high_watermark;
+mod idempotence;
+mod log_matching;
+mod no_panic;
+mod one_leader_per_epoch;
+mod producer_order;
+mod recovery;
+mod serves_after_heal;
+
+use crate::ledger::{Effect, Ledger};
+use crate::words::Telling;
+use crate::{AllowedLoss, Entry, Property, Verdict, Witness};
+
+/// A property at work on one history.
+pub(crate) trait Judge {
+    /// One entry (its index, itself, and what it did to the ledger). Must be cheap: nothing is formatted here.
+    fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect);
+
+    /// The answer, after the last entry.
+    fn verdict(&mut self, telling: Telling) -> Verdict;
+}
+
+/// Every property, root causes first.
+pub(crate) const ALL: &[Property] = &[
+    no_panic::PROPERTY,
+    elections::PROPERTY,
+    one_leader_per_epoch::PROPERTY,
+    recovery::PROPERTY,
+    log_matching::PROPERTY,
+    high_watermark::PROPERTY,
+    ack_after_commit::PROPERTY,
+    acked_survive::PROPERTY,
+    idempotence::PROPERTY,
+    producer_order::PROPERTY,
+    consumers_read_committed::PROPERTY,
+    consumers_in_order::PROPERTY,
+    serves_after_heal::PROPERTY,
+];
+
+/// A fresh judge for each of [`ALL`], in its order.
+pub(crate) fn judges() -> Vec<Box<dyn Judge>> {
+    let judges: Vec<Box<dyn Judge>> = vec![
+        Box::new(no_panic::NoPanic::default()),
+        Box::new(elections::Elections::default()),
+        Box::new(one_leader_per_epoch::OneLeader::default()),
+        Box::new(recovery::Recovery::default()),
+        Box::new(log_matching::LogMatching::default()),
+        Box::new(high_watermark::HighWatermark::default()),
+        Box::new(ack_after_commit::AckAfterCommit::default()),
+        Box::new(acked_survive::AckedSurvive::default()),
+        Box::new(idempotence::Idempotence::default()),
+        Box::new(producer_order::ProducerOrder::default()),
+        Box::new(consumers_read_committed::ReadCommitted::default()),
+        Box::new(consumers_in_order::InOrder::default()),
+        Box::new(serves_after_heal::Serves::default()),
+    ];
+    assert_eq!(judges.len(), ALL.len(), "every property has its judge");
+    judges
+}
+
+/// The breaches of one property: the first is kept, the others are counted.
+#[derive(Debug)]
+pub(crate) struct Breaches<T> {
+    pub first: Option<T>,
+    pub count: u64,
+}
+
+impl<T> Default for Breaches<T> {
+    fn default() -> Self {
+        Breaches { first: None, count: 0 }
+    }
+}
+
+impl<T> Breaches<T> {
+    pub fn note(&mut self, breach: T) {
+        self.count += 1;
+        self.first.get_or_insert(breach);
+    }
+}
+
+/// The verdict of a property that knows no allowed losses.
+pub(crate) fn conclude<T>(
+    breaches: &Breaches<T>,
+    obligations: u64,
+    untested: &str,
+    witness: impl FnOnce(&T) -> Witness,
+) -> Verdict {
+    conclude_with(breaches, obligations, Vec::new(), untested, witness)
+}
+
+/// Violated > allowed > held > not tested, within one run: an allowed loss is never hidden behind what held.
+pub(crate) fn conclude_with<T>(
+    breaches: &Breaches<T>,
+    obligations: u64,
+    losses: Vec<AllowedLoss>,
+    untested: &str,
+    witness: impl FnOnce(&T) -> Witness,
+) -> Verdict {
+    if let Some(first) = &breaches.first {
+        let witness = Witness { derived: breaches.count - 1, ..witness(first) };
+        return Verdict::Violated { witness, obligations };
+    }
+    if !losses.is_empty() {
+        return Verdict::Allowed { obligations, losses };
+    }
+    if obligations == 0 {
+        return Verdict::NotTested { reason: untested.to_string() };
+    }
+    Verdict::Held { obligations }
+}

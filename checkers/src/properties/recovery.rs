@@ -1,0 +1,96 @@
+//! A restarted replica finds what its disk must have kept.
+
+use super::{Breaches, Judge, conclude};
+use crate::ledger::{Before, Effect, Ledger, Reload, VersionId};
+use crate::nodes::NodeIndex;
+use crate::words::Telling;
+use crate::{Entry, Property, Verdict, Witness};
+
+pub(crate) const PROPERTY: Property = Property {
+    name: "recovery",
+    summary: "a restarted replica finds what it had: all of it after a crash of the process, all that was flushed after power loss",
+    premise: "a replica that had records was loaded again",
+    explanation: "A crash of the process keeps the page cache, so nothing that was written may be missing. Power loss keeps what \
+                  was flushed; the rest may be missing from its end, never from the middle, and what is left is unchanged, \
+                  byte for byte (the digest over all batches tells).",
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    Changed,
+    LostByCrash,
+    LostFlushed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Breach {
+    rule: Rule,
+    part: usize,
+    node: NodeIndex,
+    version: Option<VersionId>,
+    before: Before,
+    at: u32,
+}
+
+#[derive(Default)]
+pub(crate) struct Recovery {
+    loads: u64,
+    breaches: Breaches<Breach>,
+}
+
+impl Judge for Recovery {
+    fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
+        let Effect::Loaded { part, node, before, how } = *effect else { return };
+        self.loads += u64::from(before.known && before.end > 0);
+        let removed = &ledger.changes.removed;
+        let flushed = |id: &&VersionId| ledger.parts[part].version(**id).last < before.flushed;
+        let (rule, version) = if how == Reload::Unexplained {
+            (Rule::Changed, None)
+        } else if let Some(id) = removed.iter().rfind(flushed) {
+            (Rule::LostFlushed, Some(*id))
+        } else if let (false, Some(id)) = (before.power_lost, removed.last()) {
+            (Rule::LostByCrash, Some(*id))
+        } else {
+            return;
+        };
+        self.breaches.note(Breach { rule, part, node, version, before, at });
+    }
+
+    fn verdict(&mut self, telling: Telling) -> Verdict {
+        conclude(&self.breaches, self.loads, "no replica with records was loaded again", |breach| {
+            witness(telling, *breach)
+        })
+    }
+}
+
+fn witness(telling: Telling, breach: Breach) -> Witness {
+    let partition = &telling.ledger.parts[breach.part];
+    let (node, part) = (telling.node(breach.node), telling.part(breach.part));
+    let Before { end, flushed, .. } = breach.before;
+    let (rule, text) = match breach.rule {
+        Rule::Changed => (
+            "What a log keeps over a restart is unchanged.",
+            format!(
+                "The batches that {node} found in {part} are not those that it had appended (its log ended at {end})."
+            ),
+        ),
+        Rule::LostByCrash => (
+            "A crash of the process loses nothing that was written: the page cache stays.",
+            format!("{node} lost no power since its last start, yet {part}, which ended at {end}, is shorter now."),
+        ),
+        Rule::LostFlushed => (
+            "What was flushed survives power loss.",
+            format!("{node} had flushed {part} below {flushed}, and does not hold all of that any more."),
+        ),
+    };
+    let version = breach.version.map(|id| partition.version(id));
+    let records = version.map(|version| telling.stretch(partition, version.base, end, Vec::new()));
+    Witness {
+        rule: rule.to_string(),
+        first: telling.fact(version.map_or(breach.at.saturating_sub(1), |version| version.first)),
+        second: telling.fact(breach.at),
+        text,
+        records: records.into_iter().collect(),
+        derived: 0,
+    }
+}

@@ -1,0 +1,248 @@
+//! What a judge answers, for people and for machines.
+
+use klamm_base::{ClientRecord, TopicPartition};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The answer to one property over one history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum Verdict {
+    /// It held each of the `obligations` times that its premise occurred.
+    Held { obligations: u64 },
+    /// It was broken; the witness is the first root cause.
+    Violated { witness: Witness, obligations: u64 },
+    /// Something was lost, and a named setting permits exactly that.
+    Allowed { obligations: u64, losses: Vec<AllowedLoss> },
+    /// Its premise never occurred: nothing was tested.
+    NotTested { reason: String },
+}
+
+/// A verdict without its detail, in the order in which a campaign merges: the highest wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Nothing was tested.
+    NotTested,
+    /// Something was lost that a setting permits.
+    Allowed,
+    /// Tested, and it held.
+    Held,
+    /// Broken.
+    Violated,
+}
+
+impl Standing {
+    /// The word that reports print.
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::NotTested => "not-tested",
+            Standing::Allowed => "allowed",
+            Standing::Held => "held",
+            Standing::Violated => "violated",
+        }
+    }
+}
+
+impl Verdict {
+    /// Without the detail.
+    pub fn standing(&self) -> Standing {
+        match self {
+            Verdict::Held { .. } => Standing::Held,
+            Verdict::Violated { .. } => Standing::Violated,
+            Verdict::Allowed { .. } => Standing::Allowed,
+            Verdict::NotTested { .. } => Standing::NotTested,
+        }
+    }
+
+    /// How often the premise occurred.
+    pub fn obligations(&self) -> u64 {
+        match self {
+            Verdict::Held { obligations }
+            | Verdict::Violated { obligations, .. }
+            | Verdict::Allowed { obligations, .. } => *obligations,
+            Verdict::NotTested { .. } => 0,
+        }
+    }
+}
+
+/// The smallest proof of a violation: two facts that contradict, and the rule that they break together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Witness {
+    /// The rule, in one sentence.
+    pub rule: String,
+    /// The earlier fact.
+    pub first: Fact,
+    /// The later fact.
+    pub second: Fact,
+    /// Why the two contradict, for people.
+    pub text: String,
+    /// The records that it concerns, exactly.
+    pub records: Vec<Stretch>,
+    /// How many more breaches of this property follow in this history; most have the same cause.
+    pub derived: u64,
+}
+
+/// One fact of the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Its entry.
+    pub seq: u64,
+    /// World time, nanoseconds.
+    pub at_ns: u64,
+    /// What happened.
+    pub text: String,
+}
+
+/// Records of one partition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// Partition.
+    pub tp: TopicPartition,
+    /// Its topic's name, or its id if no name is known.
+    pub topic: String,
+    /// Where they stood or should stand: `from..to`, empty if no offset was ever told.
+    pub from: i64,
+    /// Exclusive.
+    pub to: i64,
+    /// Which records of which client, as far as a client was told of them.
+    pub records: Vec<ClientRecord>,
+}
+
+/// A loss that a setting permits: what the setting costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AllowedLoss {
+    /// How many records of what kind.
+    pub what: String,
+    /// The exact records.
+    pub records: Vec<Stretch>,
+    /// The setting with its value, as Kafka spells it: `acks=1`.
+    pub setting: String,
+    /// What took the records away, where and when.
+    pub cause: String,
+}
+
+impl AllowedLoss {
+    /// How many records were lost.
+    pub fn count(&self) -> u64 {
+        self.records.iter().map(|stretch| stretch.records.len() as u64).sum()
+    }
+}
+
+/// Totals of a run or of a campaign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records that a client was told are written.
+    pub acked: u64,
+    /// Records that a client was told are not.
+    pub refused: u64,
+    /// Records of which the client knows neither.
+    pub unknown: u64,
+    /// Records sent with acks=0.
+    pub sent: u64,
+    /// Records handed to consuming applications, the final reading included.
+    pub read: u64,
+    /// Faults that struck.
+    pub faults: u64,
+    /// Records lost as a setting permits.
+    pub allowed_losses: u64,
+}
+
+impl Counts {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Counts) {
+        self.acked += other.acked;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.sent += other.sent;
+        self.read += other.read;
+        self.faults += other.faults;
+        self.allowed_losses += other.allowed_losses;
+    }
+}
+
+/// Everything that the judges say of one history.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Every property, by its name.
+    pub verdicts: BTreeMap<&'static str, Verdict>,
+    /// Totals.
+    pub counts: Counts,
+    /// Entries judged.
+    pub operations: u64,
+    /// World time of the last entry, nanoseconds.
+    pub sim_ns: u64,
+}
+
+impl Report {
+    /// The properties that were violated, root causes first: in the order of [`crate::properties`].
+    pub fn violated(&self) -> Vec<&'static str> {
+        let broken = |name: &&'static str| self.standing(name) == Standing::Violated;
+        crate::properties().iter().map(|property| property.name).filter(broken).collect()
+    }
+
+    /// What became of one property; one that was not judged was not tested.
+    pub fn standing(&self, name: &str) -> Standing {
+        self.verdicts.get(name).map_or(Standing::NotTested, Verdict::standing)
+    }
+
+    /// Everything lost that a setting permits, over all properties.
+    pub fn losses(&self) -> impl Iterator<Item = &AllowedLoss> {
+        self.verdicts.values().flat_map(|verdict| match verdict {
+            Verdict::Allowed { losses, .. } => losses.as_slice(),
+            _ => &[],
+        })
+    }
+}
+
+/// The merged answer to one property over a campaign.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MergedVerdict {
+    /// violated > held > allowed > not tested.
+    pub standing: Standing,
+    /// Sum over the runs.
+    pub obligations: u64,
+    /// Runs in which it was violated, in the order of merging.
+    pub violated_seeds: Vec<u64>,
+    /// Runs in which something was lost that a setting permits.
+    pub allowed_seeds: u64,
+}
+
+/// A campaign's verdicts so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Merged {
+    /// Runs merged.
+    pub seeds: u64,
+    /// Every property, by its name.
+    pub verdicts: BTreeMap<&'static str, MergedVerdict>,
+    /// Totals.
+    pub counts: Counts,
+    /// Entries judged.
+    pub operations: u64,
+    /// World time, summed, nanoseconds.
+    pub sim_ns: u64,
+}
+
+/// Adds one run's report to a campaign's.
+pub fn merge(campaign: &mut Merged, seed: u64, report: &Report) {
+    campaign.seeds += 1;
+    campaign.counts.add(&report.counts);
+    campaign.operations += report.operations;
+    campaign.sim_ns += report.sim_ns;
+    for (name, verdict) in &report.verdicts {
+        let fresh = || MergedVerdict {
+            standing: Standing::NotTested,
+            obligations: 0,
+            violated_seeds: Vec::new(),
+            allowed_seeds: 0,
+        };
+        let merged = campaign.verdicts.entry(name).or_insert_with(fresh);
+        let standing = verdict.standing();
+        merged.standing = merged.standing.max(standing);
+        merged.obligations += verdict.obligations();
+        merged.allowed_seeds += u64::from(standing == Standing::Allowed);
+        if standing == Standing::Violated {
+            merged.violated_seeds.push(seed);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Stories that are legal in Kafka: no judge may call them a violation, and what they cost must be told exactly.
+
+mod story;
+
+use klamm_base::{Election, NodeId, Observation, TruncationCause};
+use klamm_checkers::{AllowedLoss, Standing, Verdict, World, properties};
+use story::{C, P, SAFE, Settings, Story, TP};
+
+fn losses(story: &Story) -> Vec<AllowedLoss> {
+    match &story.judge().verdicts["acked-survive"] {
+        Verdict::Allowed { losses, .. } => losses.clone(),
+        other => panic!("a loss was expected: {other:?}"),
+    }
+}
+
+fn ranges(losses: &[AllowedLoss]) -> Vec<(i64, i64)> {
+    losses.iter().flat_map(|loss| &loss.records).map(|stretch| (stretch.from, stretch.to)).collect()
+}
+
+/// A run with a leader change under load, a crash, a retry, a zombie and readers.
+pub fn good() -> Story {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.produce(2);
+    story.read(C, 1, 0, 3, false);
+    // Node 1 dies with a batch in flight that it and node 2 hold, uncommitted; the producer repeats it to node 2.
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let stored = story.append(1, 1, batch);
+    story.replicate(1, 2);
+    story.kill(1);
+    story.lead(2, &[2, 3], Election::Clean);
+    story.commit();
+    story.answer(2, 2, &stored, true);
+    story.acked(&stored);
+    story.produce(2);
+    story.read(C, 2, 3, 9, false);
+    story.restart(1);
+    story.follow(1);
+    story.change_isr(&[1, 2, 3]);
+    story.produce(1);
+    story
+}
+
+#[test]
+fn a_good_run_meets_every_premise_and_breaks_nothing() {
+    let mut story = good();
+    // A fetch while the log holds more than is committed.
+    let records = story.invoke(P, 1);
+    let batch = story.batch(records);
+    story.append(2, 2, batch);
+    story.node(2, Observation::FetchServed { tp: TP, from: 9, to: 10, high_watermark: 10 });
+    let story = story.finish();
+    let report = story.judge();
+    assert_eq!(report.violated(), Vec::<&str>::new(), "{:#?}", report.verdicts);
+    for property in properties() {
+        assert_eq!(
+            report.standing(property.name),
+            Standing::Held,
+            "{}: {:?}",
+            property.name,
+            report.verdicts[property.name]
+        );
+        assert!(report.verdicts[property.name].obligations() > 0, "{}", property.name);
+    }
+    assert_eq!(report.counts.faults, 1);
+    assert_eq!(report.counts.allowed_losses, 0);
+}
+
+#[test]
+fn nothing_happened_means_nothing_was_tested() {
+    let report = klamm_checkers::judge(&klamm_checkers::History::default());
+    assert!(properties().iter().all(|property| report.standing(property.name) == Standing::NotTested));
+    assert_eq!(report.verdicts.len(), properties().len());
+}
+
+#[test]
+fn what_a_zombie_acknowledged_with_acks_1_and_nobody_else_had_is_the_price_of_acks_1() {
+    let mut story = Story::new(Settings { acks: 1, idempotent: false, ..SAFE });
+    story.produce(3);
+    // Node 1 is cut off, node 2 elected; node 1 goes on answering in its old epoch.
+    story.world(World::FaultStruck { what: "cut node 1".into() });
+    story.lead(2, &[2, 3], Election::Clean);
+    let records = story.invoke(P, 4);
+    let batch = story.batch(records);
+    let lost = story.append(1, 1, batch);
+    story.answer(1, 1, &lost, false);
+    story.acked(&lost);
+    let kept = story.produce(2);
+    assert_eq!(kept.base, lost.base, "both leaders wrote at the same offsets");
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    let losses = losses(&story);
+    assert_eq!(losses.len(), 1);
+    assert_eq!(losses[0].setting, "acks=1");
+    assert_eq!(ranges(&losses), [(3, 7)]);
+    assert_eq!(story.judge().counts.allowed_losses, 4);
+}
+
+#[test]
+fn an_unclean_election_loses_exactly_the_suffix_that_the_elected_log_lacks() {
+    let mut story = Story::new(Settings { unclean: true, ..SAFE });
+    story.produce(3);
+    // Nodes 2 and 3 fall out of the ISR; node 1 commits alone and a consumer reads it.
+    story.change_isr(&[1]);
+    story.produce(5);
+    story.read(C, 1, 0, 8, false);
+    story.kill(1);
+    story.lead(2, &[2], Election::Unclean);
+    story.produce(2);
+    story.restart(1);
+    story.follow(1);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    let losses = losses(&story);
+    assert_eq!(losses.len(), 1);
+    assert_eq!(losses[0].setting, "unclean.leader.election.enable=true");
+    assert_eq!(ranges(&losses), [(3, 8)]);
+    // Phantom reads are told as part of the same loss.
+    assert_eq!(story.standing("consumers-read-committed"), Standing::Allowed);
+}
+
+#[test]
+fn what_an_unclean_election_lost_and_a_later_leader_restored_is_not_lost() {
+    let mut story = Story::new(Settings { unclean: true, ..SAFE });
+    story.produce(3);
+    story.change_isr(&[1]);
+    story.produce(5);
+    story.kill(1);
+    story.lead(2, &[2], Election::Unclean);
+    story.kill(2);
+    story.restart(1);
+    story.lead(1, &[1], Election::Unclean);
+    story.restart(2);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(story.standing("acked-survive"), Standing::Held);
+}
+
+#[test]
+fn with_unclean_election_off_the_partition_waits_and_nothing_is_lost() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.change_isr(&[1]);
+    story.produce(5);
+    story.kill(1);
+    story.decide(None, &[1], Election::Clean);
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(story.standing("acked-survive"), Standing::Held);
+}
+
+#[test]
+fn power_loss_of_every_replica_loses_the_unflushed_tail_and_a_setting_is_named() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    (1..=3).for_each(|node| {
+        story.node(node, Observation::Flushed { tp: TP, to: 3 });
+    });
+    story.produce(4);
+    (1..=3).for_each(|node| story.power_off(node, 3));
+    story.decide(Some(2), &[2, 3], Election::Clean);
+    story.decide(Some(3), &[3], Election::Clean);
+    story.decide(None, &[3], Election::Clean);
+    story.restart(3);
+    story.lead(3, &[3], Election::Clean);
+    story.restart(1);
+    story.restart(2);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    let losses = losses(&story);
+    assert_eq!(losses.len(), 1);
+    assert!(losses[0].setting.starts_with("flush.messages"), "{}", losses[0].setting);
+    assert_eq!(ranges(&losses), [(3, 7)]);
+}
+
+#[test]
+fn the_last_in_sync_replica_loses_its_tail_and_min_insync_replicas_is_named() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    // All three hold 3..7; then 2 and 3 leave, and only node 1 loses power; it is the only one that may lead.
+    story.produce(4);
+    story.kill(2);
+    story.kill(3);
+    story.change_isr(&[1]);
+    story.power_off(1, 3);
+    story.decide(None, &[1], Election::Clean);
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    story.restart(2);
+    story.restart(3);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(losses(&story)[0].setting, "min.insync.replicas=1");
+}
+
+#[test]
+fn below_min_insync_the_forgotten_former_members_are_named() {
+    let mut story = Story::new(Settings { min_insync: 2, ..SAFE });
+    story.produce(7);
+    story.kill(2);
+    story.kill(3);
+    story.change_isr(&[1]);
+    story.power_off(1, 0);
+    story.decide(None, &[1], Election::Clean);
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    story.restart(2);
+    story.restart(3);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(losses(&story)[0].setting, "eligible.leader.replicas.version=0");
+}
+
+#[test]
+fn killing_every_process_loses_nothing() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.produce(4);
+    (1..=3).for_each(|node| story.kill(node));
+    story.decide(None, &[1], Election::Clean);
+    (1..=3).for_each(|node| story.restart(node));
+    story.lead(1, &[1], Election::Clean);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(story.standing("acked-survive"), Standing::Held);
+    assert_eq!(story.standing("recovery"), Standing::Held);
+}
+
+#[test]
+fn a_zombie_that_commits_what_its_last_follower_loses_to_power_loss_is_excused() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.change_isr(&[1, 2]);
+    // Node 2 holds 3..5 and its acknowledging fetch is under way; node 1 is paused before it sees it.
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let late = story.append(1, 1, batch);
+    story.replicate(1, 2);
+    story.world(World::Paused { node: NodeId(1) });
+    story.decide(Some(2), &[2], Election::Clean);
+    story.power_off(2, 3);
+    story.decide(None, &[2], Election::Clean);
+    story.restart(2);
+    story.lead(2, &[2], Election::Clean);
+    story.world(World::Resumed { node: NodeId(1) });
+    // The queued fetch: node 1 commits in its old epoch, and answers.
+    story.mark(1, 1, 5, true);
+    story.answer(1, 1, &late, false);
+    story.acked(&late);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(ranges(&losses(&story)), [(3, 5)]);
+}
+
+#[test]
+fn a_restarted_replica_may_hold_an_append_that_nobody_announced() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.change_isr(&[1]);
+    // The write took effect, the process died before it could tell; it leads again, and followers copy it.
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records.clone());
+    let hidden = story::Batch { base: 3, epoch: 1, ..batch };
+    story.logs.get_mut(&1).unwrap().push(hidden);
+    story.kill(1);
+    story.decide(None, &[1], Election::Clean);
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    story.commit();
+    story.unknown(&records);
+    story.produce(2);
+    let mut story = story.finish();
+    story.kill(1);
+    story.lead(2, &[2, 3], Election::Clean);
+    story.produce(1);
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+}
+
+#[test]
+fn a_cut_that_the_crash_forestalled_may_come_back() {
+    let mut story = Story::new(Settings { acks: 1, idempotent: false, ..SAFE });
+    story.produce(3);
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records.clone());
+    let stale = story.append(1, 1, batch);
+    story.lead(2, &[2, 3], Election::Clean);
+    story.produce(2);
+    story.cut(1, 3, TruncationCause::DivergingEpoch);
+    story.kill(1);
+    story.logs.get_mut(&1).unwrap().push(stale);
+    story.restart(1);
+    story.follow(1);
+    story.unknown(&records);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+}
+
+#[test]
+fn without_idempotence_duplicates_and_disorder_are_not_judged() {
+    let mut story = Story::new(Settings { idempotent: false, ..SAFE });
+    let first = story.produce(2);
+    let second = story.produce(2);
+    for batch in [&second, &first] {
+        let again = story.append(1, 1, batch.clone());
+        story.commit();
+        story.answer(1, 1, &again, false);
+    }
+    let mut story = story.finish();
+    story.kill(1);
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+}
+
+#[test]
+fn records_sent_with_acks_0_may_vanish_and_are_listed() {
+    let mut story = Story::new(Settings { acks: 0, idempotent: false, ..SAFE });
+    let records = story.invoke(P, 2);
+    for record in &records {
+        story.client(P, Observation::Ended { tp: TP, record: *record, outcome: klamm_base::Outcome::Sent });
+    }
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    let losses = losses(&story);
+    assert_eq!(losses[0].setting, "acks=0");
+    assert_eq!(losses[0].count(), 2);
+}

@@ -1,0 +1,349 @@
+//! Writes small histories: a cluster of three nodes with one topic, told observation by observation.
+#![allow(dead_code)]
+
+use klamm_base::{
+    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, Source, TopicPartition,
+    TruncationCause, Uuid, chain,
+};
+use klamm_checkers::{Event, History, Report, Standing, World, judge};
+use std::collections::BTreeMap;
+
+pub const TP: TopicPartition = TopicPartition { topic: Uuid(77), partition: 0 };
+pub const P: ClientId = ClientId(1);
+pub const C: ClientId = ClientId(2);
+pub const FINAL: ClientId = ClientId(9);
+
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub base: i64,
+    pub epoch: i32,
+    pub id: u64,
+    pub records: Vec<ClientRecord>,
+}
+
+impl Batch {
+    pub fn last(&self) -> i64 {
+        self.base + self.records.len() as i64 - 1
+    }
+}
+
+pub struct Story {
+    pub history: History,
+    pub logs: BTreeMap<i32, Vec<Batch>>,
+    pub leader: i32,
+    pub epoch: i32,
+    pub version: i32,
+    pub isr: Vec<i32>,
+    pub numbers: BTreeMap<ClientId, u32>,
+    pub acks: i16,
+    next_batch: u64,
+    now: u64,
+}
+
+pub struct Settings {
+    pub min_insync: i32,
+    pub unclean: bool,
+    pub acks: i16,
+    pub idempotent: bool,
+}
+
+pub const SAFE: Settings = Settings { min_insync: 1, unclean: false, acks: -1, idempotent: true };
+
+impl Story {
+    pub fn new(settings: Settings) -> Story {
+        let mut story = Story {
+            history: History::default(),
+            logs: BTreeMap::new(),
+            leader: 1,
+            epoch: 0,
+            version: -1,
+            isr: vec![1, 2, 3],
+            numbers: BTreeMap::new(),
+            acks: settings.acks,
+            next_batch: 1000,
+            now: 0,
+        };
+        for node in 1..=3 {
+            story.world(World::HostStarted { node: NodeId(node) });
+            story.node(node, Observation::NodeStarted { incarnation: Uuid(node as u128) });
+        }
+        story.node(
+            4,
+            Observation::TopicCreated {
+                topic: TP.topic,
+                name: "orders".into(),
+                partitions: 1,
+                replication: 3,
+                min_insync_replicas: settings.min_insync,
+                unclean: settings.unclean,
+            },
+        );
+        let producer = ClientKind::Producer { acks: settings.acks, idempotent: settings.idempotent };
+        story.client(P, Observation::ClientStarted { name: "p1".into(), kind: producer });
+        story.client(P, Observation::ProducerIdLearned { producer_id: 5, producer_epoch: 0 });
+        story.client(C, Observation::ClientStarted { name: "c1".into(), kind: ClientKind::Consumer });
+        story.client(C, Observation::Positioned { tp: TP, offset: 0 });
+        (1..=3).for_each(|node| story.load(node));
+        story.lead(1, &[1, 2, 3], Election::Clean);
+        story
+    }
+
+    pub fn add(&mut self, event: Event) -> usize {
+        self.now += 1_000_000;
+        self.history.push(self.now, event);
+        self.history.entries.len() - 1
+    }
+
+    pub fn node(&mut self, node: i32, observation: Observation) -> usize {
+        self.add(Event::Stack { source: Source::Node(NodeId(node)), observation })
+    }
+
+    pub fn client(&mut self, client: ClientId, observation: Observation) -> usize {
+        self.add(Event::Stack { source: Source::Client(client), observation })
+    }
+
+    pub fn world(&mut self, world: World) -> usize {
+        self.add(Event::World(world))
+    }
+
+    pub fn end(&self, node: i32) -> i64 {
+        self.logs.get(&node).and_then(|log| log.last()).map_or(0, |batch| batch.last() + 1)
+    }
+
+    /// The controller decides, nobody has applied it yet.
+    pub fn decide(&mut self, leader: Option<i32>, isr: &[i32], election: Election) {
+        self.version += 1;
+        self.epoch += i32::from(leader != Some(self.leader) || self.version == 0);
+        self.isr = isr.to_vec();
+        let observation = Observation::PartitionChanged {
+            tp: TP,
+            leader: leader.map(NodeId),
+            leader_epoch: self.epoch,
+            partition_epoch: self.version,
+            replicas: [1, 2, 3].map(NodeId).to_vec(),
+            isr: nodes(isr),
+            election,
+        };
+        self.leader = leader.unwrap_or(-1);
+        self.node(4, observation);
+    }
+
+    /// The leader takes up its epoch.
+    pub fn take_up(&mut self) {
+        let (node, epoch, end) = (self.leader, self.epoch, self.end(self.leader));
+        self.node(node, Observation::BecameLeader { tp: TP, leader_epoch: epoch, epoch_start: end });
+        self.view(node, epoch, &self.isr.clone());
+    }
+
+    pub fn view(&mut self, node: i32, epoch: i32, isr: &[i32]) {
+        self.node(
+            node,
+            Observation::LeaderIsr { tp: TP, leader_epoch: epoch, committed: nodes(isr), maximal: nodes(isr) },
+        );
+    }
+
+    pub fn lead(&mut self, leader: i32, isr: &[i32], election: Election) {
+        self.decide(Some(leader), isr, election);
+        self.take_up();
+    }
+
+    /// The leader's ISR shrinks or grows through the controller.
+    pub fn change_isr(&mut self, isr: &[i32]) {
+        self.decide(Some(self.leader), isr, Election::None);
+        self.view(self.leader, self.epoch, isr);
+    }
+
+    /// A producer's records, invoked.
+    pub fn invoke(&mut self, client: ClientId, count: u32) -> Vec<ClientRecord> {
+        let from = *self.numbers.entry(client).or_default();
+        self.numbers.insert(client, from + count);
+        let records: Vec<_> = (from..from + count).map(|number| ClientRecord { client, number }).collect();
+        for record in &records {
+            self.client(client, Observation::Invoked { tp: TP, record: *record });
+        }
+        records
+    }
+
+    pub fn batch(&mut self, records: Vec<ClientRecord>) -> Batch {
+        self.next_batch += 1;
+        Batch { base: 0, epoch: 0, id: self.next_batch, records }
+    }
+
+    /// A leader of `epoch` appends at the end of its log.
+    pub fn append(&mut self, node: i32, epoch: i32, batch: Batch) -> Batch {
+        let batch = Batch { base: self.end(node), epoch, ..batch };
+        self.store(node, batch.clone(), true);
+        batch
+    }
+
+    pub fn store(&mut self, node: i32, batch: Batch, as_leader: bool) {
+        let (base_offset, last_offset, leader_epoch, id) = (batch.base, batch.last(), batch.epoch, batch.id);
+        self.logs.entry(node).or_default().push(batch);
+        self.node(node, Observation::Appended { tp: TP, base_offset, last_offset, leader_epoch, batch: id, as_leader });
+    }
+
+    /// `to` fetches everything that `from` has beyond it.
+    pub fn replicate(&mut self, from: i32, to: i32) {
+        let end = self.end(to);
+        let missing: Vec<_> = self.logs.get(&from).into_iter().flatten().filter(|b| b.base >= end).cloned().collect();
+        missing.into_iter().for_each(|batch| self.store(to, batch, false));
+    }
+
+    pub fn mark(&mut self, node: i32, epoch: i32, to: i64, as_leader: bool) {
+        self.node(node, Observation::HighWatermark { tp: TP, to, leader_epoch: epoch, as_leader });
+    }
+
+    pub fn answer(&mut self, node: i32, epoch: i32, batch: &Batch, duplicate: bool) {
+        let (base_offset, last_offset, acks) = (batch.base, batch.last(), self.acks);
+        let leader_epoch = epoch;
+        self.node(node, Observation::ProduceAcked { tp: TP, base_offset, last_offset, acks, leader_epoch, duplicate });
+    }
+
+    pub fn acked(&mut self, batch: &Batch) {
+        for (step, record) in batch.records.iter().enumerate() {
+            let outcome = Outcome::Acked(batch.base + step as i64);
+            self.client(record.client, Observation::Ended { tp: TP, record: *record, outcome });
+        }
+    }
+
+    pub fn unknown(&mut self, records: &[ClientRecord]) {
+        for record in records {
+            let outcome = Outcome::Unknown(ErrorCode::RequestTimedOut);
+            self.client(record.client, Observation::Ended { tp: TP, record: *record, outcome });
+        }
+    }
+
+    /// The whole way of one batch with acks=all: append, replicate, commit, answer, told.
+    pub fn produce(&mut self, count: u32) -> Batch {
+        let records = self.invoke(P, count);
+        let batch = self.batch(records);
+        let batch = self.append(self.leader, self.epoch, batch);
+        self.commit();
+        self.answer(self.leader, self.epoch, &batch, false);
+        self.acked(&batch);
+        batch
+    }
+
+    /// The in-sync followers catch up, the high watermark follows; theirs lag behind by one fetch.
+    pub fn commit(&mut self) {
+        let (leader, epoch) = (self.leader, self.epoch);
+        for follower in self.isr.clone().into_iter().filter(|node| *node != leader) {
+            self.replicate(leader, follower);
+        }
+        self.mark(leader, epoch, self.end(leader), true);
+    }
+
+    pub fn cut(&mut self, node: i32, to: i64, cause: TruncationCause) {
+        self.logs.entry(node).or_default().retain(|batch| batch.last() < to);
+        let leader_epoch = self.epoch;
+        self.node(node, Observation::Truncated { tp: TP, to, high_watermark: 0, leader_epoch, cause });
+    }
+
+    /// A node cuts to where its log and the leader's part, and follows.
+    pub fn follow(&mut self, node: i32) {
+        let same =
+            |leader: &Batch, own: &Batch| (leader.base, leader.epoch, leader.id) == (own.base, own.epoch, own.id);
+        let shared = |logs: &BTreeMap<i32, Vec<Batch>>, leader: i32| {
+            let (own, theirs) =
+                (logs.get(&node).cloned().unwrap_or_default(), logs.get(&leader).cloned().unwrap_or_default());
+            own.iter()
+                .zip(&theirs)
+                .take_while(|(own, theirs)| same(theirs, own))
+                .last()
+                .map_or(0, |(own, _)| own.last() + 1)
+        };
+        let to = shared(&self.logs, self.leader);
+        if to < self.end(node) {
+            self.cut(node, to, TruncationCause::DivergingEpoch);
+        }
+        self.replicate(self.leader, node);
+    }
+
+    pub fn kill(&mut self, node: i32) {
+        self.world(World::FaultStruck { what: format!("kill node {node}") });
+        self.world(World::Killed { node: NodeId(node) });
+    }
+
+    pub fn restart(&mut self, node: i32) {
+        self.world(World::Restarted { node: NodeId(node) });
+        self.node(node, Observation::NodeStarted { incarnation: Uuid(node as u128 + 100) });
+        self.load(node);
+    }
+
+    /// Power loss: of the node's log only what ends at or below `keeps` is left.
+    pub fn power_off(&mut self, node: i32, keeps: i64) {
+        self.world(World::FaultStruck { what: format!("power off node {node}") });
+        self.world(World::PoweredOff { node: NodeId(node), lost_bytes: 1 });
+        self.logs.entry(node).or_default().retain(|batch| batch.last() < keeps);
+    }
+
+    pub fn load(&mut self, node: i32) {
+        let log = self.logs.get(&node).cloned().unwrap_or_default();
+        let digest = log.iter().fold(0, |digest, batch| chain(digest, batch.base, batch.epoch, batch.id));
+        self.node(node, Observation::LogLoaded { tp: TP, log_start: 0, log_end: self.end(node), digest });
+    }
+
+    pub fn records(&self, node: i32) -> Vec<Option<ClientRecord>> {
+        self.logs.get(&node).into_iter().flatten().flat_map(|batch| batch.records.iter().copied().map(Some)).collect()
+    }
+
+    /// A consumer reads `from..to` from a node.
+    pub fn read(&mut self, client: ClientId, node: i32, from: i64, to: i64, finally: bool) -> usize {
+        let records = self.records(node)[from as usize..to as usize].to_vec();
+        let high_watermark = self.end(node);
+        self.node(node, Observation::FetchServed { tp: TP, from, to, high_watermark });
+        self.client(client, Observation::Read { tp: TP, offset: from, records, finally })
+    }
+
+    /// Heal, rest, one write, one reading.
+    pub fn finish(mut self) -> Story {
+        self.world(World::Healed);
+        self.change_isr(&[1, 2, 3]);
+        (1..=3).filter(|node| *node != self.leader).collect::<Vec<_>>().into_iter().for_each(|node| self.follow(node));
+        self.commit();
+        self.world(World::Settled { ok: true, why: String::new() });
+        self.produce(1);
+        let end = self.end(self.leader);
+        self.client(FINAL, Observation::ClientStarted { name: "final".into(), kind: ClientKind::Consumer });
+        self.client(FINAL, Observation::Positioned { tp: TP, offset: 0 });
+        self.read(FINAL, self.leader, 0, end, true);
+        self.client(FINAL, Observation::FinallyRead { tp: TP, log_start: 0, log_end: end, complete: true });
+        self
+    }
+
+    pub fn judge(&self) -> Report {
+        judge(&self.history)
+    }
+
+    /// Every property that is violated.
+    pub fn violated(&self) -> Vec<&'static str> {
+        let mut violated = self.judge().violated();
+        violated.sort_unstable();
+        violated
+    }
+
+    pub fn standing(&self, property: &str) -> Standing {
+        self.judge().standing(property)
+    }
+
+    /// Changes the observation of one entry.
+    pub fn change(&mut self, entry: usize, change: impl FnOnce(&mut Observation)) {
+        match &mut self.history.entries[entry].event {
+            Event::Stack { observation, .. } => change(observation),
+            Event::World(world) => panic!("not an observation: {world:?}"),
+        }
+    }
+
+    /// The last entry whose observation matches.
+    pub fn last(&self, matches: impl Fn(&Observation) -> bool) -> usize {
+        let found = |entry: &klamm_checkers::Entry| match &entry.event {
+            Event::Stack { observation, .. } => matches(observation),
+            Event::World(_) => false,
+        };
+        self.history.entries.iter().rposition(found).expect("some entry matches")
+    }
+}
+
+pub fn nodes(ids: &[i32]) -> Vec<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
+}
