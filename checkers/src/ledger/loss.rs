@@ -89,6 +89,10 @@ impl Partition {
             let outside = decision.leader.is_some_and(|leader| !last.isr.contains(leader));
             decision.unclean = outside && decision.leader_epoch > last.leader_epoch;
         }
+        for node in decision.isr.iter() {
+            let end = self.log(node).map_or(0, |log| log.end);
+            self.ends.insert((decision.at, node), end);
+        }
         self.decisions.push(decision);
         Some(self.decisions.len() - 1)
     }
@@ -242,11 +246,12 @@ impl Partition {
         }
     }
 
-    /// Whether a node held a version at an entry: it does now, or it cut it away only later.
-    fn held_at(&self, node: NodeIndex, id: VersionId, at: u32) -> bool {
+    /// Whether a member of the ISR held a version when the controller decided so: its log reached beyond it, and the version
+    /// was in that log at some time. What became of the copy later does not matter.
+    fn held_at(&self, node: NodeIndex, id: VersionId, decided: u32) -> bool {
         let version = self.version(id);
-        let cut_later = self.log(node).and_then(|log| log.cut).is_some_and(|cut| cut.at > at);
-        self.holds(node, id) || (version.held.contains(node) && !version.destroyed.contains(node) && cut_later)
+        let reached = self.ends.get(&(decided, node)).is_some_and(|end| version.last < *end);
+        reached && version.held.contains(node)
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Partition {
     /// By node number.
     pub logs: Vec<LogModel>,
     pub decisions: Vec<Decision>,
+    /// Where the log of each member of the ISR ended when the controller decided (entry, node).
+    pub ends: BTreeMap<(u32, NodeIndex), i64>,
     pub views: Vec<View>,
     pub losses: Vec<Loss>,
     /// The latest leader that took up its epoch.
@@ -92,6 +94,7 @@ impl Partition {
             explained: BTreeMap::new(),
             logs: Vec::new(),
             decisions: Vec::new(),
+            ends: BTreeMap::new(),
             views: Vec::new(),
             losses: Vec::new(),
             led: None,

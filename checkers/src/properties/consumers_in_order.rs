@@ -23,12 +23,19 @@ struct Position {
     epochs: usize,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Breach {
+    part: usize,
+    before: Position,
+    at: u32,
+    offset: i64,
+}
+
 #[derive(Default)]
 pub(crate) struct InOrder {
     tested: u64,
     positions: BTreeMap<(ClientId, usize), Position>,
-    /// Partition, position, reading: entry and offset each.
-    breaches: Breaches<(usize, (u32, i64), (u32, i64))>,
+    breaches: Breaches<Breach>,
 }
 
 impl Judge for InOrder {
@@ -47,15 +54,16 @@ impl Judge for InOrder {
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let untested = "no consumer read on over a leader change";
-        conclude(&self.breaches, self.tested, untested, |(part, (before, position), (at, offset))| {
-            let (from, to) = (*position.min(offset), *position.max(offset));
+        conclude(&self.breaches, self.tested, untested, |breach| {
+            let (position, offset) = (breach.before.offset, breach.offset);
+            let (from, to) = (position.min(offset), position.max(offset));
             let what = if offset > position { "skipped" } else { "read again" };
             Witness {
                 rule: "A consumer reads on from its position.".to_string(),
-                first: telling.fact(*before),
-                second: telling.fact(*at),
+                first: telling.fact(breach.before.at),
+                second: telling.fact(breach.at),
                 text: format!("Its position was {position}; {from}..{to} was {what}."),
-                records: vec![telling.stretch(&telling.ledger.parts[*part], from, to, Vec::new())],
+                records: vec![telling.stretch(&telling.ledger.parts[breach.part], from, to, Vec::new())],
                 derived: 0,
             }
         })
@@ -69,7 +77,7 @@ impl InOrder {
         let Some(before) = self.positions.insert((client, part), next) else { return };
         self.tested += u64::from(epochs > before.epochs);
         if offset != before.offset {
-            self.breaches.note((part, (before.at, before.offset), (at, offset)));
+            self.breaches.note(Breach { part, before, at, offset });
         }
     }
 }

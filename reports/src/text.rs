@@ -1,0 +1,203 @@
+//! Plain text for a terminal: at most 120 columns, colours only if asked for. Byte-identical for the same run.
+
+use crate::FindingJson;
+use crate::layout::{Page, Tone, count, seconds, thousands};
+use klamm_checkers::{AllowedLoss, Counts, Fact, Merged, Report, Standing, Stretch, Verdict, Witness, properties};
+use klamm_checkers::{MergedVerdict, property};
+use std::collections::BTreeMap;
+
+/// Stretches and findings listed in full; further ones are counted.
+const LISTED: usize = 12;
+
+/// One run: verdict table, each witness as two facts and the rule, allowed losses with their settings, counts, and the
+/// line that repeats the run. `title` is the script's name with its seed.
+pub fn run_report(title: &str, report: &Report, repro: &str, colours: bool) -> String {
+    let mut page = Page::new(colours);
+    page.labelled("", title);
+    page.line("");
+    for property in properties() {
+        if let Some(verdict) = report.verdicts.get(property.name) {
+            row(&mut page, property.name, verdict.standing(), verdict.obligations(), &remark(verdict));
+        }
+    }
+    for name in report.violated() {
+        if let Some(Verdict::Violated { witness, .. }) = report.verdicts.get(name) {
+            told_witness(&mut page, name, witness);
+        }
+    }
+    for (name, verdict) in &report.verdicts {
+        if let Verdict::Allowed { losses, .. } = verdict {
+            losses.iter().for_each(|loss| told_loss(&mut page, name, loss));
+        }
+    }
+    page.line("");
+    totals(&mut page, &report.counts);
+    page.labelled(
+        "time     ",
+        &format!("{} simulated, {}", seconds(report.sim_ns), count(report.operations, "observation")),
+    );
+    page.command("repeat   ", repro);
+    page.finish()
+}
+
+/// A campaign: the merged table, totals and findings. `title` is the profile with its seed range.
+pub fn campaign_report(
+    title: &str,
+    merged: &Merged,
+    findings: &[FindingJson],
+    wall_seconds: f64,
+    colours: bool,
+) -> String {
+    let mut page = Page::new(colours);
+    page.labelled("", title);
+    page.line("");
+    for property in properties() {
+        if let Some(verdict) = merged.verdicts.get(property.name) {
+            row(&mut page, property.name, verdict.standing, verdict.obligations, &merged_remark(verdict));
+        }
+    }
+    page.line("");
+    totals(&mut page, &merged.counts);
+    let simulated = merged.sim_ns as f64 / 1e9;
+    let rate = if wall_seconds > 0.0 { simulated / wall_seconds } else { 0.0 };
+    let time = format!("{simulated:.1} s simulated in {wall_seconds:.1} s ({rate:.0} simulated seconds a second)");
+    page.labelled("time     ", &format!("{time}, {}", count(merged.operations, "observation")));
+    page.labelled("seeds    ", &thousands(merged.seeds));
+    told_findings(&mut page, findings);
+    page.finish()
+}
+
+fn row(page: &mut Page, name: &str, standing: Standing, obligations: u64, remark: &str) {
+    let tone = match standing {
+        Standing::Held => Tone::Good,
+        Standing::Violated => Tone::Bad,
+        Standing::Allowed => Tone::Note,
+        Standing::NotTested => Tone::Quiet,
+    };
+    let standing = format!("{:<10}", standing.name());
+    let row = |standing: &str| format!("  {name:<25}{standing}{:>12}   ", thousands(obligations));
+    let shown = row(&page.toned(tone, &standing));
+    page.labelled_as(&row(&standing), &shown, remark);
+}
+
+fn remark(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Held { .. } => String::new(),
+        Verdict::Violated { witness, .. } => match witness.derived {
+            0 => "see below".to_string(),
+            more => format!("see below, and {} more", thousands(more)),
+        },
+        Verdict::Allowed { losses, .. } => {
+            let settings: BTreeMap<&str, u64> = losses.iter().fold(BTreeMap::new(), |mut settings, loss| {
+                *settings.entry(loss.setting.as_str()).or_default() += loss.count();
+                settings
+            });
+            let told = |(setting, records): (&&str, &u64)| format!("{} by {setting}", count(*records, "record"));
+            settings.iter().map(told).collect::<Vec<_>>().join("; ")
+        }
+        Verdict::NotTested { reason } => reason.clone(),
+    }
+}
+
+fn merged_remark(verdict: &MergedVerdict) -> String {
+    let mut remarks = Vec::new();
+    if let Some(first) = verdict.violated_seeds.first() {
+        let seeds = verdict.violated_seeds.len() as u64;
+        remarks.push(format!("broken in {}, first in seed {first}", count(seeds, "seed")));
+    }
+    if verdict.allowed_seeds > 0 {
+        remarks.push(format!("losses that a setting allows in {}", count(verdict.allowed_seeds, "seed")));
+    }
+    remarks.join("; ")
+}
+
+fn told_witness(page: &mut Page, name: &str, witness: &Witness) {
+    page.line("");
+    let word = page.toned(Tone::Bad, "VIOLATED");
+    page.line(&format!("{word} {name}"));
+    if let Some(property) = property(name) {
+        page.labelled("  promise  ", property.summary);
+    }
+    page.labelled("  rule     ", &witness.rule);
+    told_fact(page, "  first    ", &witness.first);
+    told_fact(page, "  then     ", &witness.second);
+    page.labelled("  so       ", &witness.text);
+    told_stretches(page, &witness.records);
+    if witness.derived > 0 {
+        page.labelled(
+            "  further  ",
+            &format!("{} breaches of it follow, most with the same cause", thousands(witness.derived)),
+        );
+    }
+}
+
+fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
+    page.labelled(label, &format!("at {} (entry {}): {}", seconds(fact.at_ns), fact.seq, fact.text));
+}
+
+fn told_stretches(page: &mut Page, stretches: &[Stretch]) {
+    for stretch in stretches.iter().take(LISTED) {
+        page.labelled("  records  ", &placed(stretch));
+    }
+    if stretches.len() > LISTED {
+        page.labelled("           ", &format!("and {} more ranges", stretches.len() - LISTED));
+    }
+}
+
+fn placed(stretch: &Stretch) -> String {
+    let place = match stretch.to - stretch.from {
+        length if length <= 0 => format!("{}-{}", stretch.topic, stretch.tp.partition),
+        1 => format!("{}-{} at {}", stretch.topic, stretch.tp.partition, stretch.from),
+        _ => format!("{}-{} at {}..{}", stretch.topic, stretch.tp.partition, stretch.from, stretch.to),
+    };
+    let names = stretch.records.iter().take(LISTED).map(|record| format!("{}/{}", record.client.0, record.number));
+    let names = names.collect::<Vec<_>>().join(" ");
+    match stretch.records.len().checked_sub(LISTED) {
+        _ if names.is_empty() => place,
+        None | Some(0) => format!("{place} (client/number: {names})"),
+        Some(more) => format!("{place} (client/number: {names} and {more} more)"),
+    }
+}
+
+fn told_loss(page: &mut Page, name: &str, loss: &AllowedLoss) {
+    page.line("");
+    let word = page.toned(Tone::Note, "ALLOWED");
+    page.line(&format!("{word} {name}"));
+    page.labelled("  lost     ", &loss.what);
+    page.labelled("  setting  ", &loss.setting);
+    page.labelled("  cause    ", &loss.cause);
+    told_stretches(page, &loss.records);
+}
+
+fn totals(page: &mut Page, counts: &Counts) {
+    let parts = [
+        (counts.acked, "acked"),
+        (counts.refused, "refused"),
+        (counts.unknown, "unknown"),
+        (counts.sent, "sent"),
+        (counts.read, "read"),
+    ];
+    let records = parts.map(|(number, word)| format!("{} {word}", thousands(number))).join(", ");
+    page.labelled("records  ", &records);
+    let struck = count(counts.faults, "fault");
+    page.labelled(
+        "faults   ",
+        &format!("{struck} struck, {} lost as a setting allows", count(counts.allowed_losses, "record")),
+    );
+}
+
+fn told_findings(page: &mut Page, findings: &[FindingJson]) {
+    if findings.is_empty() {
+        return;
+    }
+    page.line("");
+    for finding in findings.iter().take(LISTED) {
+        let word = page.toned(Tone::Bad, "FOUND");
+        page.line(&format!("{word} {} in seed {}", finding.property, finding.seed));
+        page.labelled("  script   ", &finding.script);
+        page.command("  repeat   ", &finding.repro);
+    }
+    if findings.len() > LISTED {
+        page.line(&format!("and {} more", findings.len() - LISTED));
+    }
+}
