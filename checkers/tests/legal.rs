@@ -197,6 +197,27 @@ fn the_last_in_sync_replica_loses_its_tail_and_min_insync_replicas_is_named() {
 }
 
 #[test]
+fn a_member_that_joined_after_the_commit_protects_too_until_its_copy_is_destroyed() {
+    let mut story = Story::new(Settings { min_insync: 2, ..SAFE });
+    story.change_isr(&[1, 2]);
+    story.produce(3);
+    story.follow(3);
+    story.change_isr(&[1, 2, 3]);
+    story.change_isr(&[1, 3]);
+    // The controller fences node 1, not knowing that power took the tail of the only member that is left.
+    story.power_off(3, 0);
+    story.decide(Some(3), &[3], Election::Clean);
+    story.decide(None, &[3], Election::Clean);
+    story.restart(3);
+    story.lead(3, &[3], Election::Clean);
+    story.follow(1);
+    story.follow(2);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(losses(&story)[0].setting, "eligible.leader.replicas.version=0");
+}
+
+#[test]
 fn below_min_insync_the_forgotten_former_members_are_named() {
     let mut story = Story::new(Settings { min_insync: 2, ..SAFE });
     story.produce(7);

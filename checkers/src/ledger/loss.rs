@@ -1,8 +1,8 @@
 //! The loss ledger: what is committed, when it is lost, and who may be excused for it.
 //!
 //! `protected(v)` begins as the maximal ISR that committed `v`. An accepted shrink takes a member out as long as another
-//! stays; a copy that the script destroyed (power loss before a flush, a wiped disk) takes it out; a member that is back in
-//! the ISR and held `v` then is in again. Nobody left: the loss is the price of a setting. Somebody left: it is a
+//! stays; a copy that the script destroyed (power loss before a flush, a wiped disk) takes it out; a replica that joins
+//! the ISR and holds `v` then is in (again). Nobody left: the loss is the price of a setting. Somebody left: it is a
 //! broken promise. No ISR is believed: a member without the record still counts, so a false member is found out.
 
 use super::partition::{Changes, Partition};
@@ -231,8 +231,8 @@ impl Partition {
                 let enough = decision.isr.len() as i32 >= self.min_insync;
                 setting = if enough { setting.or(Setting::MinInsync) } else { Setting::EligibleReplicas };
             }
-            let back = decision.isr.minus(isr).iter().filter(|node| committed.contains(*node));
-            back.filter(|node| self.held_at(*node, id, decision.at)).for_each(|node| protecting.insert(node));
+            let joined = decision.isr.minus(isr);
+            joined.iter().filter(|node| self.held_at(*node, id, decision.at)).for_each(|node| protecting.insert(node));
             isr = decision.isr;
         }
         let destroyed = self.version(id).destroyed;

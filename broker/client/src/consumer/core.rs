@@ -247,8 +247,13 @@ impl Core {
         self.ask(Open::EpochEnd { place, leader_epoch }, to, request, self.config.request_timeout_ms, out);
     }
 
-    /// One fetch a leader, of all its partitions that have nothing ready.
+    /// One fetch a leader, of all its partitions together, once none of them has records that wait for the application: a fetch
+    /// of the others alone could wait long at their end and hold the busy one up (KAFKA-17182).
+    /// A node of which records wait to be handed out is not asked: its long poll for the other partitions would hold up
+    /// the next records of these (KAFKA-17182).
     fn fetch(&mut self, out: &mut Outbox<Command>) {
+        let waiting = self.partitions.iter().filter(|(_, partition)| partition.ready.is_some());
+        let holding: BTreeSet<i32> = waiting.filter_map(|(place, _)| Some(self.leader(place)?.0)).collect();
         let mut by_node: BTreeMap<i32, (Address, Vec<Standing>)> = BTreeMap::new();
         for (place, partition) in &self.partitions {
             let Stand::At { position, .. } = partition.stand else { continue };
@@ -256,7 +261,7 @@ impl Core {
                 continue;
             }
             let Some((node, to, epoch)) = self.leader(place) else { continue };
-            if !self.fetching.contains(&node) {
+            if !self.fetching.contains(&node) && !holding.contains(&node) {
                 by_node.entry(node).or_insert_with(|| (to, Vec::new())).1.push((place.clone(), position, epoch));
             }
         }
