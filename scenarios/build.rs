@@ -1,5 +1,7 @@
 //! Carries the library's scripts and the profiles in the binary, so that it finds them wherever it is run.
 
+#![allow(clippy::disallowed_methods, reason = "a build script reads and writes files")]
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The rules of the house that a compiler does not hold: sizes, `biased` selects, who may know whom, one binary.
 
+#![allow(clippy::disallowed_methods, reason = "a test that reads the sources")]
+
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -8,6 +8,8 @@ mod list;
 mod log;
 mod run;
 
+pub use run::surprises;
+
 use args::{Command, Klamm};
 use clap::Parser;
 use std::fmt::Display;

@@ -39,10 +39,7 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let small = self.0 < 10_000_000_000;
-        let fitting = UNITS
-            .iter()
-            .find(|(unit, ns)| self.0 % ns == 0 && self.0 >= *ns && !(small && unit.len() == 1 && *unit != "s"));
+        let fitting = UNITS.iter().find(|(_, ns)| self.0 >= *ns && self.0.is_multiple_of(*ns));
         match fitting {
             Some((unit, ns)) => write!(f, "{}{unit}", self.0 / ns),
             None => f.write_str("0s"),

@@ -5,6 +5,7 @@ use super::watch::matters;
 use klamm_base::{Observation, Observer, Source};
 use klamm_checkers::{Event, History, World as Told};
 use klamm_sim::{World, WorldEvent};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The history of a run while it grows. A panic of the run leaves it readable.
@@ -38,6 +39,8 @@ pub struct Recorder {
     pub appends: bool,
     /// Some trigger counts acknowledgements.
     pub acks: bool,
+    /// Kafka frames of the run, counted together.
+    pub frames: Arc<AtomicU64>,
 }
 
 impl Observer for Recorder {
@@ -47,6 +50,10 @@ impl Observer for Recorder {
         if wakes {
             self.world.flag_director();
         }
+    }
+
+    fn frame(&self) {
+        self.frames.fetch_add(1, Relaxed);
     }
 }
 
