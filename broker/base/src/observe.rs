@@ -159,6 +159,9 @@ pub fn chain(digest: u64, base_offset: i64, leader_epoch: i32, batch: u64) -> u6
 pub trait Observer: Send + Sync {
     /// One fact, signed.
     fn observe(&self, source: Source, observation: Observation);
+
+    /// A Kafka request was decoded, or its response encoded: the unit in which the cost of a run is told.
+    fn frame(&self) {}
 }
 
 /// A core's handle to its observer, or to none.
@@ -183,6 +186,13 @@ impl Observe {
     pub fn note(&self, fact: impl FnOnce() -> Observation) {
         if let Some(observer) = &self.observer {
             observer.observe(self.source, fact());
+        }
+    }
+
+    /// Counts a frame.
+    pub fn frame(&self) {
+        if let Some(observer) = &self.observer {
+            observer.frame();
         }
     }
 

@@ -226,6 +226,10 @@ impl Exchange {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             slot => *slot = Some(cx.waker().clone()),
         }
+        // A call may have come since the queue was looked at, and found nobody to wake.
+        if self.writing.is_empty() && !state.outgoing.is_empty() {
+            cx.waker().wake_by_ref();
+        }
         Ok(false)
     }
 

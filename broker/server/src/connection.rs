@@ -104,6 +104,7 @@ impl Connection {
         let frame = self.incoming.split_to(len).freeze();
         let request = decode_request(frame).map_err(|refusal| End::Refused(refusal.to_string()))?;
         self.open = true;
+        self.driver.observe.frame();
         match self.driver.hand_in(self.seat, request, cx) {
             Some(answer) => self.answered(answer),
             None => Ok(()),
@@ -114,7 +115,10 @@ impl Connection {
         assert!(self.open, "an answer has a request");
         self.open = false;
         match answer {
-            Answer::Reply(response) => self.put(response.encode()),
+            Answer::Reply(response) => {
+                self.driver.observe.frame();
+                self.put(response.encode());
+            }
             Answer::Silence => {}
             Answer::Close => return Err(End::Told),
         }

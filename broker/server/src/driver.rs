@@ -5,7 +5,7 @@ use crate::disk::Files;
 use crate::lane::{Lane, LaneName, Work};
 use crate::machine::{Command, Event, Node, Request, Response, Token};
 use crate::sends::{Call, Peers};
-use klamm_base::{Now, Outbox};
+use klamm_base::{Now, Observe, Outbox};
 use klamm_env::Env;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,8 @@ pub(crate) struct Driver {
     pub(crate) peers: Mutex<Peers>,
     /// `socket.request.max.bytes`.
     pub(crate) max_frame: usize,
+    /// Counts frames.
+    pub(crate) observe: Observe,
     /// The node ended. Also without the lock: a connection looks whenever it is polled.
     over: Arc<AtomicBool>,
     state: Mutex<State>,
@@ -66,7 +68,7 @@ pub(crate) enum Answer {
 }
 
 impl Driver {
-    pub(crate) fn new(env: Env, node: Node, max_frame: usize) -> Arc<Driver> {
+    pub(crate) fn new(env: Env, node: Node, max_frame: usize, observe: Observe) -> Arc<Driver> {
         let over = Arc::new(AtomicBool::new(false));
         let state = State {
             node,
@@ -85,7 +87,7 @@ impl Driver {
             over: over.clone(),
         };
         let (files, peers) = (Files::default(), Mutex::default());
-        Arc::new(Driver { env, files, peers, max_frame, over, state: Mutex::new(state) })
+        Arc::new(Driver { env, files, peers, max_frame, observe, over, state: Mutex::new(state) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -35,8 +35,8 @@ pub async fn run(
     let listener = listening.map_err(|source| ServerError::Listen { address, source })?;
     config.bound(listener.address().port);
     let max_frame = config.max_request_bytes as usize;
-    let node = Node::new(config, Draws::from_seed(env.entropy.next_u64()), guards, observe);
-    let driver = Driver::new(env, node, max_frame);
+    let node = Node::new(config, Draws::from_seed(env.entropy.next_u64()), guards, observe.clone());
+    let driver = Driver::new(env, node, max_frame, observe);
     spawn_lanes(&driver);
     driver.step(Event::Start);
     ready(listener.address());

@@ -10,17 +10,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The history of a run while it grows. A panic of the run leaves it readable.
 #[derive(Clone, Default)]
-pub struct Recording(Arc<Mutex<History>>);
+pub struct Recording {
+    history: Arc<Mutex<History>>,
+    frames: Arc<AtomicU64>,
+}
 
 impl Recording {
     /// The history, for a moment.
     pub fn lock(&self) -> MutexGuard<'_, History> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds what the stage did or saw.
     pub fn tell(&self, at_ns: u64, told: Told) {
         self.lock().push(at_ns, Event::World(told));
+    }
+
+    /// Kafka frames so far.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Relaxed)
     }
 
     /// Takes the whole history out.
@@ -39,8 +47,6 @@ pub struct Recorder {
     pub appends: bool,
     /// Some trigger counts acknowledgements.
     pub acks: bool,
-    /// Kafka frames of the run, counted together.
-    pub frames: Arc<AtomicU64>,
 }
 
 impl Observer for Recorder {
@@ -53,7 +59,7 @@ impl Observer for Recorder {
     }
 
     fn frame(&self) {
-        self.frames.fetch_add(1, Relaxed);
+        self.recording.frames.fetch_add(1, Relaxed);
     }
 }
 

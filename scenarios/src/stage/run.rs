@@ -39,6 +39,8 @@ pub struct RunResult {
     pub polls: u64,
     /// Network segments that arrived.
     pub deliveries: u64,
+    /// Kafka requests that nodes decoded, and responses that they encoded.
+    pub frames: u64,
     /// Steps that never struck.
     pub never_struck: Vec<String>,
     /// Some of them has a name: the script tested nothing.
@@ -83,6 +85,7 @@ pub fn run(script: &Script, options: RunOptions) -> RunResult {
         sim_ns: ended.sim_ns,
         polls: ended.polls,
         deliveries: ended.deliveries,
+        frames: recording.frames(),
         named_step_missing: never_struck.iter().any(|(_, named)| *named),
         never_struck: never_struck.into_iter().map(|(text, _)| text).collect(),
     }
