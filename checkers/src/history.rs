@@ -62,7 +62,7 @@ pub enum World {
     LinkChanged { from: String, to: String, state: String },
     /// A node's wall clock now stands so far from the world's.
     ClockSet { node: NodeId, offset_ms: i64 },
-    /// Something was done to a client (killed, paused, restarted), told in words.
+    /// Something was done to a client, told in words. `killed` and `powered off` end what it had in flight.
     ClientDisturbed { client: String, what: String },
     /// A step of the script fired.
     Step { text: String },

@@ -143,6 +143,7 @@ fn truncation_to_the_high_watermark_loses_acknowledged_records_and_the_judge_nam
     let lost = witness(&story, "acked-survive");
     assert_eq!((lost.records[0].from, lost.records[0].to), (2, 5));
     assert_eq!(lost.derived, 0, "one range, one finding");
+    assert!(lost.text.starts_with("3 acknowledged records lost. node 3 leads without them"), "{lost:?}");
     assert!(lost.text.contains("cut its log to 2") && lost.text.contains("node 3"), "{lost:?}");
     assert!(lost.second.text.contains("took up epoch 3"), "{lost:?}");
 }
@@ -197,7 +198,10 @@ fn the_same_batch_after_another_prefix_breaks_log_matching() {
     story.acked(&Batch { records: vec![], ..first });
     story.unknown(&one);
     story.unknown(&two);
-    assert_eq!(story.finish().violated(), ["log-matching"]);
+    let story = story.finish();
+    assert_eq!(story.violated(), ["log-matching"]);
+    let text = witness(&story, "log-matching").text;
+    assert!(text.ends_with("they part with offset 0 of epoch 1 here and offset 0 of epoch 0 there."), "{text}");
 }
 
 #[test]

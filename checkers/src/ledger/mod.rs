@@ -198,11 +198,27 @@ impl Ledger {
                 self.counts.faults += 1;
                 Effect::Nothing
             }
+            (World::ClientDisturbed { client, what }, _) => {
+                if what == "killed" || what == "powered off" {
+                    self.client_died(client);
+                }
+                Effect::Nothing
+            }
             (World::Healed, _) => {
                 self.healed = Some(at);
                 Effect::Nothing
             }
             _ => Effect::Nothing,
+        }
+    }
+
+    /// What a dead client had in flight is in flight no longer: nobody will retry it.
+    fn client_died(&mut self, name: &str) {
+        let dead: Vec<ClientId> =
+            self.clients.iter().filter(|(_, client)| client.name == name).map(|(id, _)| *id).collect();
+        for part in &mut self.parts {
+            let sendings = part.sendings.iter_mut().filter(|(client, _)| dead.contains(client));
+            sendings.for_each(|(_, sending)| sending.pending = 0);
         }
     }
 

@@ -93,7 +93,7 @@ impl Judge for AckedSurvive {
         broken.sort_by_key(|(_, group)| group.first);
         broken.into_iter().for_each(|(key, group)| breaches.note((*key, group.clone())));
         for ((part, fault), group) in groups.iter().filter(|(key, _)| allowed(key, telling, key.0)) {
-            losses.push(told_loss(telling, *part, *fault, group));
+            losses = joined(losses, told_loss(telling, *part, *fault, group));
         }
         let untested = "no acknowledged record met a later leader or a crash";
         conclude_with(&breaches, self.at_risk, losses, untested, |((part, fault), group)| {
@@ -219,18 +219,42 @@ fn told_loss(telling: Telling, part: usize, fault: Fault, group: &Group) -> Allo
     let (what, setting, cause) = match fault {
         Fault::Lost(loss) => {
             let (setting, cause) = cause_words(telling, part, loss);
-            (format!("{count} acknowledged records of {name}"), setting, cause)
+            (format!("{} of {name}", counted(count, "acknowledged record")), setting, cause)
         }
         Fault::NoAck => {
             let cause = "written to a socket, and nobody was asked whether they arrived".to_string();
-            (format!("{count} records sent to {name}"), "acks=0".to_string(), cause)
+            (format!("{} sent to {name}", counted(count, "record")), "acks=0".to_string(), cause)
         }
         _ => {
-            let what = format!("{count} records of {name} that only their leader had");
+            let what = format!("{} of {name} that only the leader had", counted(count, "record"));
             (what, "acks=1".to_string(), overtaken(telling, partition, group))
         }
     };
     AllowedLoss { what, records: stretches(telling, part, group), setting, cause }
+}
+
+/// Groups that differ in nothing that a reader is told become one.
+fn joined(losses: Vec<AllowedLoss>, loss: AllowedLoss) -> Vec<AllowedLoss> {
+    let mut losses = losses;
+    let same = |known: &&mut AllowedLoss| {
+        let alike = known.setting == loss.setting && known.cause == loss.cause;
+        alike && known.records.first().map(|stretch| stretch.tp) == loss.records.first().map(|stretch| stretch.tp)
+    };
+    match losses.iter_mut().find(same) {
+        Some(known) => {
+            known.records.extend(loss.records);
+            let kind = known.what.split_once(' ').map_or("", |(_, kind)| kind).replacen("record of", "records of", 1);
+            known.what = format!("{} {kind}", known.count());
+        }
+        None => losses.push(loss),
+    }
+    losses
+}
+
+/// `1 record`, `2 records`
+fn counted(number: usize, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{ending}")
 }
 
 /// Which leader came without them.
@@ -310,7 +334,7 @@ fn witness(telling: Telling, part: usize, fault: Fault, group: &Group) -> Witnes
             .to_string(),
         first: telling.fact(group.first),
         second,
-        text: format!("{} acknowledged records are concerned. {text}{elsewhere}", group.records.len()),
+        text: format!("{} lost. {text}{elsewhere}", counted(group.records.len(), "acknowledged record")),
         records: stretches(telling, part, group),
         derived: 0,
     }

@@ -246,21 +246,18 @@ pub(super) fn lacks(telling: Telling, part: usize, loss: usize) -> String {
     let loss = &telling.ledger.parts[part].losses[loss];
     let leader = telling.node(loss.leader);
     let why = match loss.cause {
+        Cause::Broken { protecting } if protecting.len() == 1 => {
+            format!("{} had to keep them, and its copy was not destroyed", telling.nodes(protecting))
+        }
         Cause::Broken { protecting } => {
-            format!("had to protect them, and nothing destroyed it: {}", telling.nodes(protecting))
+            format!("{} had to keep them, and their copies were not destroyed", telling.nodes(protecting))
         }
         Cause::UncleanForbidden { .. } => "the election was unclean, which the topic forbids".to_string(),
         Cause::Unclean { .. } | Cause::Destroyed { .. } => "a setting permits it".to_string(),
     };
-    match loss.cut {
-        Some(cut) => {
-            let cause = crate::words::cut_cause(cut.cause);
-            format!(
-                "{leader} leads without them ({why}). It had cut its log to {} at {}, {cause}.",
-                cut.to,
-                telling.time(cut.at)
-            )
-        }
-        None => format!("{leader} leads without them ({why})."),
-    }
+    let cut = loss.cut.map_or_else(String::new, |cut| {
+        let cause = crate::words::cut_cause(cut.cause);
+        format!(" It had cut its log to {} at {}, {cause}.", cut.to, telling.time(cut.at))
+    });
+    format!("{leader} leads without them: {why}.{cut}")
 }

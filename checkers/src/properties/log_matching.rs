@@ -1,8 +1,8 @@
 //! Log matching: equal offset and epoch mean an equal prefix.
 
 use super::{Breaches, Judge, conclude};
-use crate::ledger::{AppendFault, Effect, Ledger, VersionId};
-use crate::words::Telling;
+use crate::ledger::{AppendFault, Effect, Ledger, Partition, VersionId};
+use crate::words::{Telling, span};
 use crate::{Entry, Property, Verdict, Witness};
 
 pub(crate) const PROPERTY: Property = Property {
@@ -61,7 +61,7 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
         AppendFault::Rival { other } => (
             "Batches of the same offset and leader epoch are the same, and so is everything before them.",
             partition.version(other).first,
-            rivals(partition.version(other).batch == version.batch, version.base, version.epoch),
+            rivals(partition, other, breach.version),
         ),
     };
     let records = telling.stretch(partition, version.base, version.last.saturating_add(1), Vec::new());
@@ -69,10 +69,27 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
     Witness { rule: rule.to_string(), first, second, text, records: vec![records], derived: 0 }
 }
 
-fn rivals(same_batch: bool, base: i64, epoch: i32) -> String {
-    if same_batch {
-        format!("The batch at {base} of epoch {epoch} is the same in both logs, and what stands before it is not.")
-    } else {
-        format!("Two different batches stand at {base}, both written in epoch {epoch}.")
+/// Where two prefixes part: the earliest difference is what went wrong, all later ones follow from it.
+fn rivals(partition: &Partition, one: VersionId, two: VersionId) -> String {
+    let (left, right) = (partition.version(one), partition.version(two));
+    if left.batch != right.batch {
+        return format!("Two different batches stand at {}, both written in epoch {}.", left.base, left.epoch);
     }
+    let (above, below) = (ancestors(partition, one), ancestors(partition, two));
+    let shared = above.iter().zip(&below).take_while(|(one, two)| one == two).count();
+    let place = |ids: &[VersionId]| {
+        let version = ids.get(shared).map(|id| partition.version(*id));
+        version.map_or_else(|| "nothing".to_string(), |v| format!("{} of epoch {}", span(v.base, v.last), v.epoch))
+    };
+    let (left, right) = (place(&above), place(&below));
+    format!(
+        "The batch is the same in both logs, and what stands before it is not: they part with {left} here and {right} there."
+    )
+}
+
+/// A version's prefix and itself, from the log's start on.
+fn ancestors(partition: &Partition, id: VersionId) -> Vec<VersionId> {
+    let mut line: Vec<VersionId> = std::iter::successors(Some(id), |id| partition.version(*id).parent).collect();
+    line.reverse();
+    line
 }
