@@ -97,9 +97,31 @@ fn a_campaign_without_a_guard_exits_1_with_one_line_that_repeats_the_finding() {
     let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let repro = json["findings"][0]["repro"].as_str().unwrap();
     assert!(text.contains(repro), "people see the line too");
+    assert!(text.contains("\n  first ") && text.contains("\n  then "), "and the two facts: {text}");
     let args: Vec<&str> = repro.strip_prefix("cargo run --release -- ").unwrap().split(' ').collect();
     let repeated = klamm(&args);
     assert_eq!(repeated.status.code(), Some(1), "{repro}");
+}
+
+#[test]
+fn a_script_whose_named_step_never_struck_tested_nothing_and_exits_3() {
+    let story = "duration = \"2s\"\n[[topic]]\nname = \"orders\"\n[[step]]\nname = \"never\"\nwhen = \"no leader on orders-0\"\ncrash = \"b1\"\n";
+    let output = klamm(&["run", &file("never.toml", story)]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("never struck: never: crash b1"), "{text}");
+}
+
+#[test]
+fn a_failing_seed_is_stored_as_a_script_that_fails_again() {
+    let dir = file("findings", "");
+    #[allow(clippy::disallowed_methods, reason = "test files")]
+    std::fs::remove_file(&dir).unwrap();
+    klamm(&["campaign", "--seeds", "30", "--without", "epoch-truncation", "--out", &dir]);
+    #[allow(clippy::disallowed_methods, reason = "test files")]
+    let stored = std::fs::read_dir(&dir).unwrap().next().expect("a finding").unwrap().path();
+    let again = klamm(&["run", stored.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1), "the guard that is off stands in the script");
 }
 
 #[test]

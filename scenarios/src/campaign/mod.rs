@@ -10,4 +10,4 @@ mod sweep;
 
 pub use generate::generate;
 pub use profile::{Biases, Families, Profile};
-pub use sweep::{Judged, Sweep, Tally, difference, judge_seed, sweep};
+pub use sweep::{Finding, Judged, Sweep, Tally, difference, judge_seed, sweep};

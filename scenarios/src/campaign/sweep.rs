@@ -48,8 +48,21 @@ pub struct Tally {
     pub merged: Merged,
     /// Seeds whose second run differed, with the first difference.
     pub differences: Vec<(u64, String)>,
-    /// Seeds in which a property was violated, in order of seeds, with the properties, root causes first.
-    pub findings: Vec<(u64, Vec<&'static str>, Script)>,
+    /// Seeds in which a property was violated, in order of seeds.
+    pub findings: Vec<Finding>,
+}
+
+/// A seed in which a property was violated.
+#[derive(Debug)]
+pub struct Finding {
+    /// The seed.
+    pub seed: u64,
+    /// The properties, root causes first.
+    pub violated: Vec<&'static str>,
+    /// The script that it drew.
+    pub script: Script,
+    /// The verdicts.
+    pub report: Report,
 }
 
 impl Tally {
@@ -58,7 +71,8 @@ impl Tally {
         merge(&mut self.merged, judged.seed, &judged.report);
         let violated = judged.report.violated();
         if !violated.is_empty() {
-            self.findings.push((judged.seed, violated, judged.script));
+            let (seed, script, report) = (judged.seed, judged.script, judged.report);
+            self.findings.push(Finding { seed, violated, script, report });
         }
         self.differences.extend(judged.difference.map(|difference| (judged.seed, difference)));
     }

@@ -124,13 +124,14 @@ pub struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub struct BrokerArgs {
-    /// One process, broker and controller, with defaults for development; the only way to serve so far.
+    /// One process, broker and controller, with defaults for development: killed, it serves again 2 s after its restart
+    /// (broker.session.timeout.ms=2000, broker.heartbeat.interval.ms=500). The only way to serve so far.
     #[arg(long, required = true)]
     pub dev: bool,
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = place)]
     pub listen: String,
-    /// Where the data lie.
+    /// Where the data lie; one broker at a time.
     #[arg(long, value_name = "DIR", default_value = "./klamm-data")]
     pub dir: PathBuf,
     /// A broker setting; may be given again.
@@ -170,6 +171,19 @@ fn real_time(text: &str) -> Result<Duration, String> {
     text.parse::<crate::script::Span>().map(|span| Duration::from_nanos(span.0))
 }
 
+/// A host and a port; an IPv6 address stands in brackets.
+fn place(text: &str) -> Result<String, String> {
+    let wanted = || format!("`{text}` is not HOST:PORT, such as 127.0.0.1:9092 or [::1]:9092");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    port.parse::<u16>().map_err(|_| wanted())?;
+    let name = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_host = match name {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
+    };
+    if is_host { Ok(text.to_owned()) } else { Err(wanted()) }
+}
+
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -189,6 +203,16 @@ mod tests {
         let error = Klamm::try_parse_from(["klamm", "campaign", "--without", "epoch-trunction"]).unwrap_err();
         assert!(error.to_string().contains("did you mean `epoch-truncation`?"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn places_have_a_host_and_a_port() {
+        for good in ["127.0.0.1:0", "localhost:9092", "[::1]:9092", "0.0.0.0:65535"] {
+            assert_eq!(place(good), Ok(good.to_owned()));
+        }
+        for bad in ["nonsense", "127.0.0.1", "127.0.0.1:65536", ":9092", "::1:9092", "[x]:9092", "a/b:1", "a,b:1", ""] {
+            assert!(place(bad).is_err_and(|message| message.contains(bad)), "{bad}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ const LOGS: &str = "logs";
 /// Serves until a signal asks for the end.
 pub fn broker(args: BrokerArgs) -> Result<Exit, Bad> {
     let config = NodeConfig::from_properties(&properties(&args)).map_err(Bad::plain)?;
+    let _lock = real::lock(&args.dir).map_err(Bad::plain)?;
     let observe = Observe::nobody(Source::Node(config.node));
     real::exit_on_panic();
     let ended = real::block_on(args.dir.clone(), |env, stop| {
@@ -36,6 +37,9 @@ fn properties(args: &BrokerArgs) -> Properties {
         ("listeners", format!("PLAINTEXT://{}", args.listen)),
         ("controller.quorum.voters", format!("1@{}", args.listen)),
         ("log.dirs", LOGS.to_owned()),
+        // A killed process cannot say that it went; its own controller lets the next one in when the session ends.
+        ("broker.session.timeout.ms", "2000".to_owned()),
+        ("broker.heartbeat.interval.ms", "500".to_owned()),
     ];
     let dev = dev.into_iter().map(|(key, value)| (key.to_owned(), value));
     dev.chain(args.set.iter().cloned()).collect()

@@ -2,7 +2,7 @@
 
 use super::args::CampaignArgs;
 use super::{Bad, Exit, colours, repro};
-use crate::campaign::{Profile, Sweep, Tally, generate, sweep};
+use crate::campaign::{Finding, Profile, Sweep, Tally, generate, sweep};
 use crate::library;
 use crate::script::Script;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,6 +14,9 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Findings of which the witness is shown; of the others the line that repeats them.
+const SHOWN: usize = 3;
+
 /// Runs a campaign.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
 pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
@@ -24,9 +27,13 @@ pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
     let tally = play(&args, profile.clone(), seeds.clone(), stop_at_finding);
     let wall = began.elapsed().as_secs_f64();
     if let Some(dir) = &args.out {
-        tally.findings.iter().try_for_each(|(seed, _, script)| store(dir, *seed, script))?;
+        tally.findings.iter().try_for_each(|finding| store(dir, finding))?;
     }
     let findings = findings(&args.profile, &args.without, &tally);
+    for (finding, told) in tally.findings.iter().zip(&findings).take(SHOWN) {
+        let title = format!("{} seed {}", args.profile, finding.seed);
+        println!("{}", klamm_reports::run_report(&title, &finding.report, &told.repro, colours()));
+    }
     let title = format!("{} {}..{}", args.profile, seeds.start, seeds.start + tally.merged.seeds);
     print!("{}", klamm_reports::campaign_report(&title, &tally.merged, &findings, wall, colours()));
     Ok(conclude(&args, &profile, &tally, findings, wall))
@@ -73,20 +80,20 @@ fn progress(seeds: &Range<u64>) -> ProgressBar {
 
 /// One finding per violated seed: its first root cause.
 fn findings(profile: &str, without: &[Guard], tally: &Tally) -> Vec<FindingJson> {
-    let finding = |(seed, properties, _): &(u64, Vec<&'static str>, Script)| FindingJson {
-        property: properties[0].to_owned(),
-        seed: *seed,
+    let finding = |found: &Finding| FindingJson {
+        property: found.violated[0].to_owned(),
+        seed: found.seed,
         script: profile.to_owned(),
-        repro: repro(profile, *seed, without, &[]),
+        repro: repro(profile, found.seed, without, &[]),
     };
     tally.findings.iter().map(finding).collect()
 }
 
 /// Stores a failing script, so that it can be run again whatever becomes of the profile.
 #[allow(clippy::disallowed_methods, reason = "the command line writes where the user says")]
-fn store(dir: &Path, seed: u64, script: &Script) -> Result<(), Bad> {
-    let path = dir.join(format!("{}-{seed}.toml", script.name));
-    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, script.to_toml()));
+fn store(dir: &Path, finding: &Finding) -> Result<(), Bad> {
+    let path = dir.join(format!("{}-{}.toml", finding.script.name, finding.seed));
+    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, finding.script.to_toml()));
     written.map_err(|error| Bad::plain(format!("{}: {error}", path.display())))
 }
 
