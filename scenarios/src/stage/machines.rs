@@ -135,6 +135,7 @@ impl Hands for Machines {
     }
 
     fn struck(&mut self, text: String, fault: bool) {
+        tracing::info!("{text}");
         self.tell(Told::Step { text: text.clone() });
         if fault {
             self.tell(Told::FaultStruck { what: text });

@@ -51,6 +51,7 @@ pub struct Recorder {
 
 impl Observer for Recorder {
     fn observe(&self, source: Source, observation: Observation) {
+        tracing::trace!(?source, ?observation);
         let wakes = matters(&observation, self.appends, self.acks);
         self.recording.lock().push(self.world.now_ns(), Event::Stack { source, observation });
         if wakes {
