@@ -68,6 +68,15 @@ fn a_good_run_meets_every_premise_and_breaks_nothing() {
 }
 
 #[test]
+fn a_replica_that_left_the_isr_may_cut_what_is_committed_and_fetch_it_again() {
+    let mut story = Story::new(SAFE);
+    story.produce(6);
+    story.change_isr(&[1, 2]);
+    story.cut(3, 4, TruncationCause::DivergingEpoch);
+    assert_eq!(story.finish().judge().violated(), Vec::<&str>::new());
+}
+
+#[test]
 fn nothing_happened_means_nothing_was_tested() {
     let report = klamm_checkers::judge(&klamm_checkers::History::default());
     assert!(properties().iter().all(|property| report.standing(property.name) == Standing::NotTested));

@@ -8,12 +8,12 @@ use crate::{Entry, Fact, Property, Verdict, Witness};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "high-watermark",
-    summary: "committed is for ever: the high watermark never goes back, never passes the in-sync logs, and nobody cuts below it",
+    summary: "committed is for ever: the high watermark never goes back, never passes the in-sync logs, and nobody in sync cuts below it",
     premise: "a leader with followers in its ISR moved it, a log was cut, or a later leader took up what was committed",
     explanation: "What is below a leader's high watermark is committed: every member of the maximal ISR holds it (a pending shrink \
                   still counts the old members, a pending expansion the new ones). Within one epoch it never falls; it never \
                   passes the end of a log; it does not move while fewer than min.insync.replicas are in sync (KIP-966). A later \
-                  leader's log contains all of it, and no replica cuts any of it away, unless the copies were destroyed or an \
+                  leader's log contains all of it, and no replica in sync cuts any of it away, unless the copies were destroyed or an \
                   unclean election gave it up. A follower's own may lag and restart low, but covers only what is committed.",
 };
 
@@ -145,6 +145,10 @@ impl HighWatermark {
         let partition = &ledger.parts[part];
         let removed = &ledger.changes.removed;
         self.tested += u64::from(!removed.is_empty());
+        // Only who is in sync has promised to keep what is committed; what another throws away it fetches again before it is.
+        if !partition.decisions.last().is_some_and(|decision| decision.isr.contains(node)) {
+            return;
+        }
         // Popped from the end: the last one is where the cut begins.
         let committed = removed.iter().rfind(|id| partition.version(**id).fate == Fate::Committed);
         if let Some(version) = committed.copied() {
@@ -215,11 +219,14 @@ fn about_version(telling: Telling, breach: Breach) -> Witness {
             "No leader's high watermark was ever above this batch.".to_string(),
         ),
         Breach::Cut { part, node, version, at } => (
-            "Nobody cuts away what is committed.",
+            "Nobody who is in sync cuts away what is committed.",
             part,
             version,
             (committed(telling, part, version), telling.fact(at)),
-            format!("{} threw committed records away; if it leads next, they are lost.", telling.node(node)),
+            format!(
+                "{} is in sync and threw committed records away; if it leads next, they are lost.",
+                telling.node(node)
+            ),
         ),
         Breach::LeaderLacks { part, version, loss } => (
             "A leader's log contains everything that was committed before.",
