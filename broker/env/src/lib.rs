@@ -83,7 +83,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// `host:port`.
+    /// From its parts; an IPv6 address without brackets.
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.into(), port }
     }
@@ -91,7 +91,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        // `host:port`, and `[host]:port` for an IPv6 address.
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
     }
 }
 

@@ -15,7 +15,10 @@ use tokio::runtime::{Builder, Handle};
 
 mod clock;
 mod disk;
+mod lock;
 mod net;
+
+pub use lock::{LockError, RootLock, lock};
 
 #[cfg(test)]
 mod tests;

@@ -254,3 +254,16 @@ fn the_world_can_be_left_while_tasks_still_run() {
     told.recv().unwrap();
     assert!(started.elapsed() < SHUTDOWN_WAIT, "nothing waits for tasks that wait");
 }
+
+#[test]
+fn a_root_belongs_to_one_holder_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("made/when/needed");
+    let held = lock(&root).unwrap();
+    let refused = lock(&root).unwrap_err();
+    assert!(matches!(&refused, LockError::InUse(at) if *at == root), "{refused}");
+    drop(held);
+    lock(&root).unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    assert!(matches!(lock(&folder.path().join("file")), Err(LockError::Unusable(..))));
+}
