@@ -5,9 +5,9 @@
 //! incarnation before it (Kafka installs its metadata publishers at the same point).
 
 use crate::fetchers::FETCH_VERSION;
-use crate::io::SendError;
+use crate::io::{SendError, Token};
 use crate::node::{Cx, Node, SendUse};
-use crate::request::OutBody;
+use crate::request::{OutBody, Request};
 use crate::response::decode_answer;
 use crate::timers::Timer;
 use bytes::Bytes;
@@ -34,6 +34,9 @@ pub(crate) struct Metadata {
     pub(crate) image: MetadataImage,
     /// True once replicas act on it.
     pub(crate) published: bool,
+    /// What clients asked before: an image that lacks what was committed must not speak. (Kafka accepts no connection
+    /// until its first publication.)
+    pub(crate) waiting: Vec<(Token, Request)>,
     /// Made anew from offset 0 after the controller's log proved to be another; replaces the image when it is whole.
     anew: Option<MetadataImage>,
     in_flight: bool,
@@ -134,6 +137,9 @@ impl Node {
         self.metadata.published = true;
         self.publish_all(cx);
         self.heartbeat_soon(cx);
+        for (token, request) in std::mem::take(&mut self.metadata.waiting) {
+            self.request(token, request, cx);
+        }
     }
 
     fn publish_all(&mut self, cx: &mut Cx) {

@@ -86,6 +86,22 @@ fn a_clean_stop_leaves_the_mark_and_the_next_start_spends_it() {
 }
 
 #[test]
+fn a_restarted_broker_says_nothing_to_clients_before_it_knows_what_was_committed() {
+    let mut world = dev();
+    world.create(1, "orders", 1);
+    world.await_leader(1, "orders", |_| true);
+    assert_eq!(world.produce_surely(1, "orders", -1, "a"), 0);
+    world.kill(1);
+    world.start(1);
+    let gone = world.ask(1, &fetch_request("orders", 0, 0), FETCH);
+    world.hang_up(gone);
+    assert!(!world.node(1).is_unfenced(), "nothing happened yet");
+    let (_, topic) = world.metadata(1, "orders", false);
+    assert_eq!(code(topic.error_code), ErrorCode::None);
+    assert_eq!(topic.partitions.len(), 1);
+}
+
+#[test]
 fn a_data_directory_of_another_node_is_refused() {
     let mut world = dev();
     world.kill(1);

@@ -60,6 +60,7 @@ impl Node {
                 self.ask_controller(token, head, ControllerRequest::Fetch(body), cx);
             }
             _ if !self.config.roles.broker => cx.out.push(Command::Close { token }),
+            _ if !self.metadata.published => self.metadata.waiting.push((token, request)),
             Body::Metadata(body) => self.describe(token, head, body, cx),
             Body::Produce(body) => self.produce(token, head, body, cx),
             Body::Fetch(body) => self.fetch(token, head, body, cx),
@@ -75,6 +76,7 @@ impl Node {
         if let Phase::Booting { waiting, .. } = &mut self.phase {
             waiting.retain(|(other, _)| *other != token);
         }
+        self.metadata.waiting.retain(|(other, _)| *other != token);
         for (_, open) in self.api.produces.iter_mut() {
             open.gone(token);
         }
