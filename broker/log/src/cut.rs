@@ -2,7 +2,7 @@
 
 use crate::Log;
 use crate::log::Effect;
-use crate::segment::{Segment, index_path, log_path};
+use crate::segment::{Segment, index_path};
 use bytes::Bytes;
 use klamm_base::{DiskOp, DiskRequest, Outbox};
 
@@ -48,9 +48,9 @@ impl Log {
         if ops.is_empty() {
             ops.push(DiskOp::SyncDir { path: self.dir.clone() });
         }
-        let mut segment = Segment::new(offset, opened_ms);
+        let mut segment = Segment::new(&self.dir, offset, opened_ms);
         (segment.created, segment.unsynced) = (true, true);
-        ops.push(DiskOp::Write { path: log_path(&self.dir, offset), data: Bytes::new() });
+        ops.push(DiskOp::Write { path: segment.path.to_string(), data: Bytes::new() });
         self.segments.push(segment);
         self.dir_unsynced = true;
         self.ask_cut(ops, out);
@@ -64,7 +64,7 @@ impl Log {
         let mut ops = Vec::new();
         for segment in segments.iter().rev() {
             if segment.created {
-                ops.push(DiskOp::Remove { path: log_path(&self.dir, segment.base_offset) });
+                ops.push(DiskOp::Remove { path: segment.path.to_string() });
             }
             if segment.indexed {
                 ops.push(DiskOp::Remove { path: index_path(&self.dir, segment.base_offset) });
@@ -87,7 +87,7 @@ impl Log {
         let gone = segment.cut(offset, &self.config);
         if !gone.is_empty() {
             segment.unsynced = true;
-            ops.push(DiskOp::Truncate { path: log_path(&self.dir, segment.base_offset), len: segment.size });
+            ops.push(DiskOp::Truncate { path: segment.path.to_string(), len: segment.size });
         }
         ops
     }

@@ -155,7 +155,7 @@ impl Loader {
         if end.is_some_and(|end| end != base) {
             return self.scanned(out);
         }
-        let mut segment = Segment::new(base, now.wall_ms);
+        let mut segment = Segment::new(&self.dir, base, now.wall_ms);
         segment.created = true;
         segment.unsynced = !self.clean;
         segment.indexed = self.has(&index_path(&self.dir, base));
@@ -238,7 +238,7 @@ impl Loader {
         let position = segment.size + self.scan.buffer.len() as u64;
         let len = PIECE.min(self.scan.len - position);
         assert!(len > 0, "{}: nothing left to read at {position}", self.dir);
-        let path = log_path(&self.dir, segment.base_offset);
+        let path = segment.path.to_string();
         self.ask(Stage::Reading, DiskOp::Read { path, position, len: len as u32 }, out);
     }
 
@@ -259,7 +259,7 @@ impl Loader {
         let mut ops = self.removals();
         if let Some(segment) = self.segments.last_mut().filter(|segment| segment.size < self.scan.len) {
             segment.unsynced = true;
-            let path = log_path(&self.dir, segment.base_offset);
+            let path = segment.path.to_string();
             ops.push(DiskOp::Truncate { path: path.clone(), len: segment.size });
             ops.push(DiskOp::Sync { path });
         }

@@ -2,7 +2,7 @@
 
 use crate::epochs::{CHECKPOINT, Epochs};
 use crate::producers::{Producers, Stamp};
-use crate::segment::{Entry, Segment, index_path, log_path};
+use crate::segment::{Entry, Segment, index_path};
 use crate::{LogConfig, ProducerCheck, Progress, ReadPlan};
 use bytes::{Bytes, BytesMut};
 use klamm_base::{
@@ -90,7 +90,7 @@ impl Log {
         let Parts { tp, dir, config, guards, observe, mut segments, epochs, next_ticket, durable } = parts;
         let some_files = !segments.is_empty();
         if !some_files {
-            segments.push(Segment::new(0, wall_ms));
+            segments.push(Segment::new(&dir, 0, wall_ms));
         }
         let (start, end) = (segments[0].base_offset, segments[segments.len() - 1].end_offset());
         let durable_end = if durable { end } else { start };
@@ -287,7 +287,7 @@ impl Log {
         let segment = self.segments.last_mut().expect("never empty");
         self.dir_unsynced |= !segment.created;
         (segment.created, segment.unsynced) = (true, true);
-        let path = log_path(&self.dir, segment.base_offset);
+        let path = segment.path.to_string();
         self.ask(DiskOp::Append { path, data }, effect, out);
     }
 
@@ -295,7 +295,7 @@ impl Log {
     fn roll(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
         self.write_index(out);
         self.sync_all(None, out);
-        let segment = Segment::new(self.next_offset(), now.wall_ms);
+        let segment = Segment::new(&self.dir, self.next_offset(), now.wall_ms);
         assert!(segment.base_offset > self.active().base_offset, "an empty segment was rolled");
         self.segments.push(segment);
     }
@@ -319,7 +319,7 @@ impl Log {
         let mut ops = Vec::new();
         for segment in self.segments.iter_mut().filter(|segment| segment.unsynced) {
             segment.unsynced = false;
-            ops.push(DiskOp::Sync { path: log_path(&self.dir, segment.base_offset) });
+            ops.push(DiskOp::Sync { path: segment.path.to_string() });
         }
         if self.dir_unsynced {
             self.dir_unsynced = false;

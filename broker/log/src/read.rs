@@ -1,6 +1,6 @@
 //! Reads: planned from memory, done by the driver, judged at their completion.
 
-use crate::segment::{Entry, Segment, log_path};
+use crate::segment::{Entry, Segment};
 use crate::{Log, ReadError, ReadPlan, TimestampHit};
 use bytes::Bytes;
 use klamm_base::{DiskOp, DiskOut, DiskRequest, DiskResult, Outbox, Ticket};
@@ -23,7 +23,7 @@ impl Log {
         let count = if at_least_one_batch { fitting.max(1) } else { fitting };
         let last = &batches[count.checked_sub(1)?];
         Some(ReadPlan {
-            path: log_path(&self.dir, segment.base_offset),
+            path: segment.path.clone(),
             position: u64::from(first.position),
             len: u32::try_from(last.end_position() - u64::from(first.position)).expect("a segment is below 4 GiB"),
             base_offset: first.base_offset,
@@ -37,7 +37,7 @@ impl Log {
         assert!(plan.len > 0, "a read of nothing");
         let ticket = self.ticket();
         let ReadPlan { ref path, position, len, .. } = plan;
-        out.push(DiskRequest { ticket, op: DiskOp::Read { path: path.clone(), position, len } });
+        out.push(DiskRequest { ticket, op: DiskOp::Read { path: path.to_string(), position, len } });
         self.reads.insert(ticket, plan);
         ticket
     }
@@ -52,7 +52,11 @@ impl Log {
         };
         let as_written = data.len() == plan.len as usize
             && BatchHeader::parse(&data).is_ok_and(|first| first.base_offset == plan.base_offset);
-        if as_written { Ok(data) } else { Err(ReadError::Corrupt { path: plan.path.clone(), position: plan.position }) }
+        if as_written {
+            Ok(data)
+        } else {
+            Err(ReadError::Corrupt { path: plan.path.to_string(), position: plan.position })
+        }
     }
 
     /// The first batch below `below` that holds a timestamp of at least `timestamp` (milliseconds).

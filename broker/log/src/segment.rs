@@ -4,6 +4,7 @@ use crate::LogConfig;
 use crate::producers::Stamp;
 use bytes::{BufMut, Bytes, BytesMut};
 use klamm_wire::records::BatchHeader;
+use std::sync::Arc;
 
 /// What is remembered of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ impl Entry {
 /// A file of batches with contiguous offsets, as it will be when all writes that were asked for are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
+    /// Of its `.log` file. Made once: every read and every append names it.
+    pub(crate) path: Arc<str>,
     pub(crate) base_offset: i64,
     /// Bytes, writes in flight included.
     pub(crate) size: u64,
@@ -50,8 +53,9 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) fn new(base_offset: i64, opened_ms: i64) -> Self {
+    pub(crate) fn new(dir: &str, base_offset: i64, opened_ms: i64) -> Self {
         Self {
+            path: log_path(dir, base_offset).into(),
             base_offset,
             size: 0,
             entries: Vec::new(),

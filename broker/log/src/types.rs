@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use klamm_base::{DiskError, ErrorCode, Ticket};
+use std::sync::Arc;
 
 /// What a completion brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub enum ProducerCheck {
 /// A range of one segment file that holds whole batches. It is void once the log was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadPlan {
-    pub(crate) path: String,
+    pub(crate) path: Arc<str>,
     pub(crate) position: u64,
     pub(crate) len: u32,
     pub(crate) base_offset: i64,

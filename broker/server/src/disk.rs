@@ -43,22 +43,21 @@ struct Kept {
 impl Files {
     /// Performs one operation.
     pub(crate) async fn perform(&self, env: &Env, op: DiskOp) -> DiskResult {
-        let path = op.path().to_owned();
-        let result = match op {
-            DiskOp::Append { path, data } => self.append(env, &path, data).await.map(done),
-            DiskOp::Write { path, data } => self.replace(env, &path, data).await.map(done),
-            DiskOp::Read { path, position, len } => self.read(env, &path, position, len).await.map(DiskOut::Data),
-            DiskOp::Len { path } => self.len(env, &path).await.map(DiskOut::Len),
-            DiskOp::List { path } => env.disk.list(&path).await.map(DiskOut::Names),
-            DiskOp::Truncate { path, len } => self.truncate(env, &path, len).await.map(done),
-            DiskOp::Sync { path } => self.sync(env, &path).await.map(done),
-            DiskOp::SyncDir { path } => env.disk.sync_dir(&path).await.map(done),
-            DiskOp::CreateDir { path } => env.disk.create_dir(&path).await.map(done),
-            DiskOp::RemoveDir { path } => self.renamed(&path, &path, env.disk.remove_dir(&path)).await.map(done),
-            DiskOp::Remove { path } => self.renamed(&path, &path, env.disk.remove(&path)).await.map(done),
-            DiskOp::Rename { from, to } => self.renamed(&from, &to, env.disk.rename(&from, &to)).await.map(done),
+        let result = match &op {
+            DiskOp::Append { path, data } => self.append(env, path, data.clone()).await.map(done),
+            DiskOp::Write { path, data } => self.replace(env, path, data.clone()).await.map(done),
+            DiskOp::Read { path, position, len } => self.read(env, path, *position, *len).await.map(DiskOut::Data),
+            DiskOp::Len { path } => self.len(env, path).await.map(DiskOut::Len),
+            DiskOp::List { path } => env.disk.list(path).await.map(DiskOut::Names),
+            DiskOp::Truncate { path, len } => self.truncate(env, path, *len).await.map(done),
+            DiskOp::Sync { path } => self.sync(env, path).await.map(done),
+            DiskOp::SyncDir { path } => env.disk.sync_dir(path).await.map(done),
+            DiskOp::CreateDir { path } => env.disk.create_dir(path).await.map(done),
+            DiskOp::RemoveDir { path } => self.renamed(path, path, env.disk.remove_dir(path)).await.map(done),
+            DiskOp::Remove { path } => self.renamed(path, path, env.disk.remove(path)).await.map(done),
+            DiskOp::Rename { from, to } => self.renamed(from, to, env.disk.rename(from, to)).await.map(done),
         };
-        result.map_err(|error| self.failed(path, &error))
+        result.map_err(|error| self.failed(op.path().to_owned(), &error))
     }
 
     /// Runs a change of names. Handles by these names are dropped before, and again after: one may have been opened
