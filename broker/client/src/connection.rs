@@ -1,21 +1,23 @@
 //! One connection: requests go out in order, answers come back in order, as Kafka's protocol asks.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_env::{Address, Env, Stream, Timer};
-use klamm_wire::frame::{self, FrameReader};
+use klamm_wire::frame::{FrameReader, FrameWriter};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use tokio::io::ReadBuf;
+use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 /// Frames above this are refused: Kafka's `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
-const READ_CHUNK_BYTES: usize = 16 * 1024;
+/// Room for reading is made in steps of at least so many bytes, when less than the second number is left.
+const READ_BYTES: usize = 8 << 10;
+const READ_BYTES_LEAST: usize = 1 << 10;
 
 /// Why a call got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +106,7 @@ impl Connection {
             timer: env.clock.timer(),
             armed_ns: u64::MAX,
             incoming: FrameReader::new(FRAME_BYTES_MAX),
-            writing: Bytes::new(),
+            writing: FrameWriter::default(),
         };
         env.tasks.spawn("connection", Box::pin(task));
         Connection { shared: Arc::new(Handle { state }) }
@@ -193,7 +195,7 @@ struct Exchange {
     timer: Box<dyn Timer>,
     armed_ns: u64,
     incoming: FrameReader,
-    writing: Bytes,
+    writing: FrameWriter,
 }
 
 impl Future for Exchange {
@@ -218,7 +220,7 @@ impl Exchange {
         self.read(cx)?;
         self.watch_deadline(cx)?;
         let mut state = self.state.lock().expect("connection state");
-        if state.abandoned && state.pending.is_empty() && state.outgoing.is_empty() && self.writing.is_empty() {
+        if state.abandoned && state.pending.is_empty() && state.outgoing.is_empty() && self.writing.is_done() {
             state.open = false;
             return Ok(true);
         }
@@ -227,7 +229,7 @@ impl Exchange {
             slot => *slot = Some(cx.waker().clone()),
         }
         // A call may have come since the queue was looked at, and found nobody to wake.
-        if self.writing.is_empty() && !state.outgoing.is_empty() {
+        if self.writing.is_done() && !state.outgoing.is_empty() {
             cx.waker().wake_by_ref();
         }
         Ok(false)
@@ -235,11 +237,12 @@ impl Exchange {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
         loop {
-            if self.writing.is_empty() {
+            if self.writing.is_done() {
                 let Some(frame) = self.next_frame() else { return Ok(()) };
-                self.writing = frame;
+                self.writing = FrameWriter::new(frame);
             }
-            match Pin::new(&mut *self.stream).poll_write(cx, &self.writing) {
+            let pieces = self.writing.pieces().map(IoSlice::new);
+            match Pin::new(&mut *self.stream).poll_write_vectored(cx, &pieces) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
                 Poll::Ready(Ok(written)) => self.writing.advance(written),
                 Poll::Pending => return Ok(()),
@@ -247,23 +250,20 @@ impl Exchange {
         }
     }
 
-    /// The next request with its length before it.
     fn next_frame(&mut self) -> Option<Bytes> {
-        let body = self.state.lock().expect("connection state").outgoing.pop_front()?;
-        let mut frame = BytesMut::with_capacity(4 + body.len());
-        frame.extend_from_slice(&frame::write_length(body.len()));
-        frame.extend_from_slice(&body);
-        Some(frame.freeze())
+        self.state.lock().expect("connection state").outgoing.pop_front()
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
-        let mut chunk = [MaybeUninit::uninit(); READ_CHUNK_BYTES];
         loop {
-            let mut buffer = ReadBuf::uninit(&mut chunk);
-            match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(CallFailure::Disconnected),
-                Poll::Ready(Ok(())) => self.incoming.push(buffer.filled()),
-                Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
+            let buffer = self.incoming.buffer_mut();
+            if buffer.capacity() - buffer.len() < READ_BYTES_LEAST {
+                buffer.reserve(buffer.len().max(READ_BYTES));
+            }
+            let read = pin!(self.stream.read_buf(buffer));
+            match read.poll(cx) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return Ok(()),
             }
             while let Some(frame) = self.incoming.pop().map_err(|_| CallFailure::Malformed)? {

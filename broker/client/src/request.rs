@@ -3,37 +3,41 @@
 use bytes::{Bytes, BytesMut};
 use klamm_wire::{ApiKey, Message, RequestHeader, Str};
 
-/// A request whose body is encoded; only the correlation id is missing.
+/// Bytes before a request's correlation id: its API and its version.
+const CORRELATION_ID_AT: usize = 4;
+/// Enough for a header and a small body.
+const SMALL_BYTES: usize = 256;
+
+/// A request that is encoded; only the correlation id is missing.
 #[derive(Debug)]
 pub struct Encoded {
-    api_key: ApiKey,
-    version: i16,
-    client_id: Str,
-    body: Bytes,
+    /// Header and body.
+    frame: BytesMut,
     /// False: no answer comes (Produce with acks=0).
     pub answered: bool,
 }
 
 impl Encoded {
-    /// Encodes the body in that version.
+    /// Encodes it in that version.
     pub fn new<M: Message>(message: &M, version: i16, client_id: &Str) -> Self {
-        let mut body = BytesMut::new();
-        message.encode(&mut body, version);
-        Self { api_key: key::<M>(), version, client_id: client_id.clone(), body: body.freeze(), answered: true }
+        Self::with_records(message, version, client_id, 0)
+    }
+
+    /// As [`Encoded::new`], with room for so many bytes of records.
+    pub fn with_records<M: Message>(message: &M, version: i16, client_id: &Str, record_bytes: usize) -> Self {
+        let api_key = key::<M>();
+        let header =
+            RequestHeader { api_key, api_version: version, correlation_id: 0, client_id: Some(client_id.clone()) };
+        let mut frame = BytesMut::with_capacity(SMALL_BYTES + record_bytes);
+        header.encode(&mut frame);
+        message.encode(&mut frame, version);
+        Self { frame, answered: true }
     }
 
     /// The frame without its length.
-    pub fn frame(&self, correlation_id: i32) -> Bytes {
-        let header = RequestHeader {
-            api_key: self.api_key,
-            api_version: self.version,
-            correlation_id,
-            client_id: Some(self.client_id.clone()),
-        };
-        let mut frame = BytesMut::with_capacity(self.body.len() + 32);
-        header.encode(&mut frame);
-        frame.extend_from_slice(&self.body);
-        frame.freeze()
+    pub fn frame(mut self, correlation_id: i32) -> Bytes {
+        self.frame[CORRELATION_ID_AT..][..4].copy_from_slice(&correlation_id.to_be_bytes());
+        self.frame.freeze()
     }
 }
 

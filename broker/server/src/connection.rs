@@ -2,7 +2,8 @@
 
 use crate::driver::{Answer, Driver};
 use crate::machine::decode_request;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
+use klamm_client::FrameWriter;
 use klamm_env::Stream;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -16,8 +17,6 @@ const READ_BYTES: usize = 8 << 10;
 const READ_BYTES_LEAST: usize = 1 << 10;
 /// While a request is open, no more than this is read ahead.
 const READ_AHEAD_BYTES: usize = 64 << 10;
-/// Answers up to this size go out in one piece with their length; a copy is cheaper than a second write.
-const JOIN_BYTES: usize = 32 << 10;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -46,17 +45,15 @@ pub(crate) struct Connection {
     /// A request is handed in and not answered.
     open: bool,
     incoming: BytesMut,
-    /// What is being written: first this,
-    head: Bytes,
-    /// then this.
-    body: Bytes,
+    /// What is being written.
+    outgoing: FrameWriter,
 }
 
 impl Connection {
     pub(crate) fn new(driver: Arc<Driver>, stream: Box<dyn Stream>) -> Self {
         let seat = driver.sit();
-        let (incoming, head, body) = (BytesMut::new(), Bytes::new(), Bytes::new());
-        Self { driver, stream, seat, known: false, open: false, incoming, head, body }
+        let (incoming, outgoing) = (BytesMut::new(), FrameWriter::default());
+        Self { driver, stream, seat, known: false, open: false, incoming, outgoing }
     }
 
     /// Does all that can be done now.
@@ -117,7 +114,8 @@ impl Connection {
         match answer {
             Answer::Reply(response) => {
                 self.driver.observe.frame();
-                self.put(response.encode());
+                assert!(self.outgoing.is_done(), "one answer at a time");
+                self.outgoing = FrameWriter::new(response.encode());
             }
             Answer::Silence => {}
             Answer::Close => return Err(End::Told),
@@ -125,35 +123,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts a frame out, with its length before it.
-    fn put(&mut self, body: Bytes) {
-        assert!(self.head.is_empty() && self.body.is_empty(), "one answer at a time");
-        let joined = if body.len() <= JOIN_BYTES { body.len() } else { 0 };
-        let mut head = BytesMut::with_capacity(4 + joined);
-        head.put_u32(u32::try_from(body.len()).expect("an answer fits its length field"));
-        head.put_slice(&body[..joined]);
-        self.head = head.freeze();
-        self.body = body.slice(joined..);
-    }
-
     /// Writes all that is put out.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
-        while self.head.has_remaining() || self.body.has_remaining() {
-            let parts = [IoSlice::new(&self.head), IoSlice::new(&self.body)];
-            match Pin::new(&mut *self.stream).poll_write_vectored(cx, &parts) {
+        while !self.outgoing.is_done() {
+            let pieces = self.outgoing.pieces().map(IoSlice::new);
+            match Pin::new(&mut *self.stream).poll_write_vectored(cx, &pieces) {
                 Poll::Ready(Ok(0)) => return Err(End::Closed),
-                Poll::Ready(Ok(written)) => self.written(written),
+                Poll::Ready(Ok(written)) => self.outgoing.advance(written),
                 Poll::Ready(Err(error)) => return Err(End::Io(error)),
                 Poll::Pending => return Ok(Poll::Pending),
             }
         }
         Ok(Poll::Ready(()))
-    }
-
-    fn written(&mut self, written: usize) {
-        let of_head = written.min(self.head.len());
-        self.head.advance(of_head);
-        self.body.advance(written - of_head);
     }
 
     /// Reads what is there. Room is made as bytes come, never by what a length promises.

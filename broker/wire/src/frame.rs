@@ -56,6 +56,39 @@ impl FrameReader {
     }
 }
 
+/// A frame on its way out, as two pieces: so that its bytes need not be copied behind its length.
+#[derive(Clone, Debug, Default)]
+pub struct FrameWriter {
+    length: [u8; LENGTH],
+    /// Of the length, not yet written.
+    length_left: usize,
+    body: Bytes,
+}
+
+impl FrameWriter {
+    /// Nothing of it is written. `body` must be below 2 GiB.
+    pub fn new(body: Bytes) -> FrameWriter {
+        FrameWriter { length: write_length(body.len()), length_left: LENGTH, body }
+    }
+
+    /// What is left to write, in order.
+    pub fn pieces(&self) -> [&[u8]; 2] {
+        [&self.length[LENGTH - self.length_left..], &self.body]
+    }
+
+    /// So many bytes of it were written.
+    pub fn advance(&mut self, written: usize) {
+        let of_length = written.min(self.length_left);
+        self.length_left -= of_length;
+        self.body.advance(written - of_length);
+    }
+
+    /// All of it is written.
+    pub fn is_done(&self) -> bool {
+        self.length_left == 0 && self.body.is_empty()
+    }
+}
+
 /// The four bytes that go before a frame of `length` bytes, which must be below 2 GiB.
 #[inline]
 pub fn write_length(length: usize) -> [u8; LENGTH] {

@@ -6,7 +6,7 @@ use crate::slab::Id;
 use crate::timer::Event;
 use crate::trace::{Kind, sample};
 use crate::world::Inner;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::task::Waker;
 use tokio::io::ReadBuf;
 
@@ -23,8 +23,8 @@ impl Inner {
         self.machines[to as usize].powered && self.net.link(from, to).is_up()
     }
 
-    /// Writes what there is room for.
-    pub fn write(&mut self, at: EndId, bytes: &[u8], waker: &Waker) -> Attempt<usize> {
+    /// Writes what there is room for, as one segment.
+    pub fn write(&mut self, at: EndId, pieces: &[IoSlice<'_>], waker: &Waker) -> Attempt<usize> {
         let (side, window) = (at.side as usize, u64::from(self.net.profile.window));
         let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
         if let Some(error) = write_error(conn, side) {
@@ -36,18 +36,22 @@ impl Inner {
         if room == 0 {
             return Err(self.wait_for_room(at, waker));
         }
-        let taken = &bytes[..bytes.len().min(room)];
-        if taken.is_empty() {
+        let (mut taken, mut digest) = (0, 0);
+        for piece in pieces {
+            let piece = &piece[..piece.len().min(room - taken)];
+            if heard {
+                half.data.extend(piece);
+            }
+            taken += piece.len();
+            digest = sample(piece).wrapping_add(digest);
+        }
+        if taken == 0 {
             return Ok(Ok(0));
         }
-        if heard {
-            half.data.extend(taken);
-        }
-        half.written += taken.len() as u64;
-        let digest = sample(taken);
-        self.note(Kind::Send, at, taken.len() as u64, digest);
-        self.send(at, Segment::Data(taken.len() as u32));
-        Ok(Ok(taken.len()))
+        half.written += taken as u64;
+        self.note(Kind::Send, at, taken as u64, digest);
+        self.send(at, Segment::Data(taken as u32));
+        Ok(Ok(taken))
     }
 
     fn wait_for_room(&mut self, at: EndId, waker: &Waker) -> Option<Waker> {

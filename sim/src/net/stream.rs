@@ -7,7 +7,7 @@ use crate::slab::Id;
 use crate::world::{try_with, with};
 use klamm_env::{Address, BoxFuture, Listener, Net, Stream};
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -126,7 +126,19 @@ impl AsyncRead for SimStream {
 
 impl AsyncWrite for SimStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        finish(with(|world| world.write(self.at, bytes, cx.waker())))
+        finish(with(|world| world.write(self.at, &[IoSlice::new(bytes)], cx.waker())))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        finish(with(|world| world.write(self.at, pieces, cx.waker())))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

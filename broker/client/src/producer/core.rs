@@ -291,7 +291,7 @@ impl Core {
     }
 
     fn send_to(&mut self, node: i32, places: Vec<Place>, limits: &Limits, out: &mut Outbox<Command>) {
-        let mut batches = Vec::with_capacity(places.len());
+        let (mut batches, mut record_bytes) = (Vec::with_capacity(places.len()), 0);
         let mut topics: Vec<TopicProduceData> = Vec::new();
         for place in places {
             let queue = self.partitions.get_mut(&place).expect("a ready partition");
@@ -299,6 +299,7 @@ impl Core {
             let (producer_id, epoch) = queue.ids.unwrap_or((-1, -1));
             assert!(limits.idempotent == (producer_id >= 0), "sequences and a producer id go together");
             let bytes = batch.bytes(producer_id, epoch);
+            record_bytes += bytes.len();
             add_batch(&mut topics, &place, bytes);
             batches.push((place, batch));
         }
@@ -308,7 +309,8 @@ impl Core {
             topic_data: topics,
             ..Default::default()
         };
-        let mut request = request::Encoded::new(&message, PRODUCE_VERSION, &self.config.client_id);
+        let client_id = &self.config.client_id;
+        let mut request = request::Encoded::with_records(&message, PRODUCE_VERSION, client_id, record_bytes);
         request.answered = self.config.acks != 0;
         *self.in_flight.entry(node).or_default() += 1;
         let to = self.view.address(node).expect("a known leader").clone();
