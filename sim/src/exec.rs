@@ -43,6 +43,8 @@ impl Corpse {
 /// What to poll, and with what.
 pub(crate) struct Turn {
     pub context: Context,
+    /// Tasks were polled endlessly without any time passing.
+    pub livelocked: bool,
     /// Leaked if its poll panics, as all of the world is then.
     pub future: ManuallyDrop<Local>,
     pub waker: Waker,
@@ -124,7 +126,7 @@ impl Exec {
         task.queued = false;
         let (future, waker) = (task.future.take()?, task.waker.take()?);
         self.polls += 1;
-        Some(Turn { context: task.context, future: ManuallyDrop::new(future), waker })
+        Some(Turn { context: task.context, livelocked: false, future: ManuallyDrop::new(future), waker })
     }
 
     /// Its host.

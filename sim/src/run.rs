@@ -3,6 +3,7 @@
 use crate::ctx::{self, Context, STAGE};
 use crate::disk_env::DiskProfile;
 use crate::embed;
+use crate::exec::Turn;
 use crate::net::NetProfile;
 use crate::slab::Id;
 use crate::stage::World;
@@ -165,41 +166,43 @@ fn stage(name: &str) -> Context {
 
 /// Polls what is ready, one task after the other; when nothing is, the next thing happens.
 fn drive(is_over: &dyn Fn() -> bool, advance: &dyn Fn(u64)) {
-    settle();
+    settle(false);
     while !is_over() {
-        match with(Inner::pick) {
-            Some(id) => poll(id),
+        let quiet = match with(Inner::turn) {
+            Some((id, turn)) => poll(id, turn),
             None => step(advance),
-        }
-        settle();
+        };
+        settle(quiet);
     }
 }
 
-fn poll(id: Id) {
-    let (turn, livelocked) = with(|world| (world.exec.start(id), world.is_livelocked()));
-    let Some(mut turn) = turn else { return };
+/// Polls a task. True if that left nobody to be woken, told or buried.
+fn poll(id: Id, mut turn: Turn) -> bool {
     let before = ctx::enter(turn.context);
-    assert!(!livelocked, "a million polls at one instant: this task, or those that wake it, never wait");
+    assert!(!turn.livelocked, "a million polls at one instant: this task, or those that wake it, never wait");
     let polled = turn.future.as_mut().poll(&mut std::task::Context::from_waker(&turn.waker));
-    match polled {
+    let quiet = match polled {
         Poll::Pending => {
             let future = ManuallyDrop::into_inner(turn.future);
-            let ended_meanwhile = with(|world| world.exec.put_back(id, future, turn.waker));
-            drop(ended_meanwhile);
+            let put_back = |world: &mut Inner| (world.exec.put_back(id, future, turn.waker), world.is_quiet());
+            let (ended_meanwhile, quiet) = with(put_back);
+            ended_meanwhile.is_ok() && quiet
         }
         Poll::Ready(()) => {
             let freed = with(|world| world.exec.remove(id));
             assert!(freed.is_none(), "the future of a running task is not in the table");
             drop(ManuallyDrop::into_inner(turn.future));
+            false
         }
-    }
+    };
     ctx::enter(before);
+    quiet
 }
 
-/// The next thing in time happens.
-fn step(advance: &dyn Fn(u64)) {
-    let Some(entry) = with(Inner::next_entry) else { deadlock() };
-    let (now, limit) = with(|world| (world.now, world.config.limit_ns));
+/// The next thing in time happens. True if that left nobody to be woken, told or buried.
+fn step(advance: &dyn Fn(u64)) -> bool {
+    let (entry, now, limit) = with(|world| (world.next_entry(), world.now, world.config.limit_ns));
+    let Some(entry) = entry else { deadlock() };
     assert!(limit.is_none_or(|limit| entry.at <= limit), "the run is not over after {} ns", limit.unwrap_or(0));
     if entry.at > now {
         advance(entry.at - now);
@@ -207,7 +210,8 @@ fn step(advance: &dyn Fn(u64)) {
     with(|world| {
         world.set_time(entry.at);
         world.handle(entry.event);
-    });
+        world.is_quiet()
+    })
 }
 
 /// Nothing will ever happen again, and main is not over.

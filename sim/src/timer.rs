@@ -37,10 +37,17 @@ pub(crate) struct Entry {
     pub event: Event,
 }
 
+impl Entry {
+    /// Time and sequence in one number: one comparison, and no branch that depends on the first half.
+    fn key(&self) -> u128 {
+        u128::from(self.at) << 64 | u128::from(self.sequence)
+    }
+}
+
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
         // The heap gives the greatest first; the earliest shall be that.
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+        other.key().cmp(&self.key())
     }
 }
 

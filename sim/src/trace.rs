@@ -69,8 +69,9 @@ pub(crate) fn sample(bytes: &[u8]) -> u64 {
     }
     let last = bytes.len() - 8;
     let picks = last.div_ceil(8).min(15);
-    let at = |pick: usize| (last * pick).checked_div(picks).unwrap_or(0);
-    (0..=picks).fold(length, |hash, pick| fold(hash, word_at(bytes, at(pick))))
+    let stride = last.checked_div(picks).unwrap_or(0);
+    let spread = (0..picks).fold(length, |hash, pick| fold(hash, word_at(bytes, pick * stride)));
+    fold(spread, word_at(bytes, last))
 }
 
 fn word_at(bytes: &[u8], at: usize) -> u64 {

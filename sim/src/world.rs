@@ -3,7 +3,7 @@
 use crate::ctx::{self, Context, STAGE};
 use crate::disk_env::DiskOps;
 use crate::event::WorldEvent;
-use crate::exec::{Exec, Local};
+use crate::exec::{Exec, Local, Turn};
 use crate::hosts::Machine;
 use crate::net::Net;
 use crate::rng;
@@ -133,7 +133,7 @@ impl Inner {
     }
 
     /// The next task to poll. Tasks of a host that stands still are put aside.
-    pub fn pick(&mut self) -> Option<Id> {
+    fn pick(&mut self) -> Option<Id> {
         loop {
             let id = self.exec.pick()?;
             let host = self.exec.host(id);
@@ -148,9 +148,19 @@ impl Inner {
         }
     }
 
-    /// True if tasks were polled endlessly without any time passing.
-    pub fn is_livelocked(&self) -> bool {
-        self.polls_here > LIVELOCK_POLLS
+    /// The next task to poll, taken out for it.
+    pub fn turn(&mut self) -> Option<(Id, Turn)> {
+        loop {
+            let id = self.pick()?;
+            if let Some(turn) = self.exec.start(id) {
+                return Some((id, Turn { livelocked: self.polls_here > LIVELOCK_POLLS, ..turn }));
+            }
+        }
+    }
+
+    /// Nobody is to be woken, told or buried.
+    pub fn is_quiet(&self) -> bool {
+        self.wakers.is_empty() && self.events.is_empty() && self.exec.graveyard.is_empty()
     }
 
     /// The next thing that happens.
@@ -225,17 +235,21 @@ impl Inner {
 
 /// After a poll or an event: wakes, tells and buries, and lets the director act if it was asked for. The world is not
 /// borrowed and nothing is on the stack that could hold a lock.
-pub(crate) fn settle() {
+/// `quiet` spares the look for whom it concerns: nobody.
+pub(crate) fn settle(mut quiet: bool) {
     let mut rounds = 0_u64;
     loop {
-        flush();
-        while let Some(corpse) = with(|world| world.exec.graveyard.pop()) {
-            corpse.bury();
+        if !quiet {
             flush();
+            while let Some(corpse) = with(|world| world.exec.graveyard.pop()) {
+                corpse.bury();
+                flush();
+            }
         }
         if !ctx::take_flag() || !direct() {
             return;
         }
+        quiet = false;
         rounds += 1;
         assert!(rounds <= LIVELOCK_POLLS, "the director asks for itself endlessly");
     }
