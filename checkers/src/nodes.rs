@@ -36,7 +36,12 @@ impl NodeSet {
     }
 
     pub fn iter(self) -> impl Iterator<Item = NodeIndex> {
-        (0..NODES as u8).map(NodeIndex).filter(move |node| self.contains(*node))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let lowest = (left != 0).then(|| NodeIndex(left.trailing_zeros() as u8))?;
+            left &= left - 1;
+            Some(lowest)
+        })
     }
 }
 

@@ -113,8 +113,7 @@ pub fn decode_request(frame: Bytes) -> Result<Request, Refusal> {
 
 /// The first eight bytes, which every header has.
 fn peek(frame: &Bytes) -> Result<Head, Refusal> {
-    let first: [u8; 8] =
-        frame.get(..8).and_then(|first| first.try_into().ok()).ok_or(Refusal::from(WireError::Truncated))?;
+    let first: [u8; 8] = frame.get(..8).and_then(|first| first.try_into().ok()).ok_or(WireError::Truncated)?;
     let [a, b, c, d, rest @ ..] = first;
     let key = i16::from_be_bytes([a, b]);
     Ok(Head {

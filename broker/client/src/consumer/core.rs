@@ -80,6 +80,13 @@ struct Partition {
     log_end: Option<i64>,
 }
 
+impl Partition {
+    /// Its position is to be looked up, or to be compared with what the leader of this epoch knows.
+    fn is_unsure(&self, leader_epoch: i32) -> bool {
+        matches!(self.stand, Stand::Lookup(_)) || self.validated_epoch != leader_epoch
+    }
+}
+
 /// See the module.
 pub struct Core {
     config: ConsumerConfig,
@@ -201,13 +208,11 @@ impl Core {
 
     /// Looks positions up, and validates them against a leader of a new epoch.
     fn look_up(&mut self, out: &mut Outbox<Command>) {
-        let places: Vec<Place> = self
-            .partitions
-            .iter()
-            .filter(|(_, partition)| !partition.busy && partition.not_before_ns == 0)
-            .filter(|(_, partition)| partition.stand != Stand::Lost)
-            .map(|(place, _)| place.clone())
-            .collect();
+        let unsure = |(place, partition): &(&Place, &Partition)| {
+            let idle = !partition.busy && partition.not_before_ns == 0 && partition.stand != Stand::Lost;
+            idle && partition.is_unsure(self.view.leader(&place.0, place.1).map_or(-1, |leader| leader.epoch))
+        };
+        let places: Vec<Place> = self.partitions.iter().filter(unsure).map(|(place, _)| place.clone()).collect();
         for place in places {
             let Some((_, to, leader_epoch)) = self.leader(&place) else { continue };
             let partition = self.partitions.get_mut(&place).expect("its partition");

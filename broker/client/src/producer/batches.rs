@@ -82,6 +82,7 @@ impl QueuedBatch {
             }
         }
         let mut builder = BatchBuilder::new(self.records[0].timestamp_ms);
+        builder.reserve(self.bytes);
         for record in &self.records {
             builder.push(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), &[]);
         }

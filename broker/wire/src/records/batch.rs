@@ -56,6 +56,7 @@ impl Batch {
     /// Appends the batch, placed, to `out`.
     pub fn write_placed(&self, out: &mut BytesMut, base_offset: i64, leader_epoch: i32) {
         assert_eq!(self.bytes.len(), self.header.size(), "a batch whose bytes are not its header's");
+        out.reserve(self.bytes.len());
         out.extend_from_slice(&self.placed_header(base_offset, leader_epoch));
         out.extend_from_slice(&self.bytes[HEADER_LEN..]);
     }

@@ -38,6 +38,12 @@ impl BatchBuilder {
         BatchBuilder { now_ms, header, codec: Codec::None, bytes: BytesMut::new() }
     }
 
+    /// Makes room for so many bytes of records at once.
+    pub fn reserve(&mut self, record_bytes: usize) -> &mut Self {
+        self.bytes.reserve(HEADER_LEN + record_bytes);
+        self
+    }
+
     /// Appends a record; a negative `timestamp` means now.
     pub fn push(
         &mut self,
