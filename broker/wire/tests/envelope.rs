@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use klamm_base::Uuid;
-use klamm_wire::frame::{FrameReader, write_length};
+use klamm_wire::frame::{FrameReader, FrameWriter, write_length};
 use klamm_wire::messages::fetch_request::FetchTopic;
 use klamm_wire::messages::metadata_request::MetadataRequestTopic;
 use klamm_wire::messages::{
@@ -32,6 +32,24 @@ fn frames_come_out_whole_however_the_stream_is_cut() {
         }
         assert_eq!(seen, frames, "pieces of {step}");
         assert_eq!(reader.pending(), 0);
+    }
+}
+
+#[test]
+fn a_frame_goes_out_behind_its_length_however_little_is_written_at_once() {
+    for body in [&b""[..], b"x", b"a longer one"] {
+        let whole = [&write_length(body.len())[..], body].concat();
+        for most in 1..=whole.len() {
+            let mut writer = FrameWriter::new(Bytes::copy_from_slice(body));
+            let mut written = Vec::new();
+            while !writer.is_done() {
+                let left = writer.pieces().concat();
+                let now = most.min(left.len());
+                written.extend_from_slice(&left[..now]);
+                writer.advance(now);
+            }
+            assert_eq!(written, whole, "{most} bytes at once");
+        }
     }
 }
 
