@@ -37,6 +37,7 @@ thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
     static RUN: Cell<Option<ThreadId>> = const { Cell::new(None) };
     static FLAG: Cell<bool> = const { Cell::new(false) };
+    static SKEWED: Cell<bool> = const { Cell::new(false) };
     static NAMES: RefCell<Names> = RefCell::default();
     static PANIC: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
@@ -77,6 +78,16 @@ pub(crate) fn set_now(ns: u64) {
 /// World time, for those who may not borrow the world.
 pub(crate) fn now() -> u64 {
     NOW.get()
+}
+
+/// From now on some monotonic clock of this run is not world time.
+pub(crate) fn set_skewed() {
+    SKEWED.set(true);
+}
+
+/// Whether some monotonic clock of this run is not world time.
+pub(crate) fn is_skewed() -> bool {
+    SKEWED.get()
 }
 
 /// Asks for the director.

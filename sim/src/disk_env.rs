@@ -3,6 +3,7 @@
 
 use crate::disk::{DiskConfig, FileId, PowerLoss, SyncMark};
 use crate::hosts::Machine;
+use crate::limits::{Descriptor, Memory};
 use crate::rng::{between, chance};
 use crate::slab::{Id, Slab};
 use crate::timer::Event;
@@ -57,7 +58,7 @@ impl Default for DiskProfile {
 
 /// What is asked of a disk.
 #[derive(Debug)]
-enum Request {
+pub(crate) enum Request {
     CreateDir(String),
     RemoveDir(String),
     List(String),
@@ -294,6 +295,8 @@ struct DiskFuture<T> {
     id: Option<Id>,
     /// Keeps the file open at least until the operation is done.
     file: Option<Arc<Handle>>,
+    /// What it takes of the process's budget, if that has one.
+    memory: Option<Memory>,
     finish: fn(u32, Reply) -> T,
 }
 
@@ -302,6 +305,7 @@ impl<T> Future for DiskFuture<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if let Some(request) = self.request.take() {
+            self.memory = Memory::pass(self.host, &request)?;
             self.id = with(|world| world.issue(self.host, request));
         }
         let Some(id) = self.id else { return Poll::Pending };
@@ -326,7 +330,7 @@ impl<T> Drop for DiskFuture<T> {
 
 impl HostDisk {
     fn ask<T: Send + 'static>(&self, request: Request, finish: fn(u32, Reply) -> T) -> BoxFuture<io::Result<T>> {
-        Box::pin(DiskFuture { host: self.host, request: Some(request), id: None, file: None, finish })
+        Box::pin(DiskFuture { host: self.host, request: Some(request), id: None, file: None, memory: None, finish })
     }
 }
 
@@ -352,9 +356,15 @@ impl Disk for HostDisk {
 
     fn open(&self, path: &str, mode: OpenMode) -> BoxFuture<io::Result<Arc<dyn File>>> {
         let request = Request::Open(path.to_owned(), mode == OpenMode::Create);
-        self.ask(request, |host, reply| match reply {
-            Reply::File(id) => Arc::new(SimFile { handle: Arc::new(Handle { host, id }) }) as Arc<dyn File>,
+        let opened = self.ask(request, |host, reply| match reply {
+            Reply::File(id) => Handle { host, id },
             other => unreachable!("an answer to another question: {other:?}"),
+        });
+        let host = self.host;
+        Box::pin(async move {
+            let descriptor = Descriptor::take(host)?;
+            let handle = Arc::new(opened.await?);
+            Ok(Arc::new(SimFile { handle, _descriptor: descriptor }) as Arc<dyn File>)
         })
     }
 
@@ -385,12 +395,13 @@ impl Drop for Handle {
 
 struct SimFile {
     handle: Arc<Handle>,
+    _descriptor: Descriptor,
 }
 
 impl SimFile {
     fn ask<T: Send + 'static>(&self, request: Request, finish: fn(u32, Reply) -> T) -> BoxFuture<io::Result<T>> {
         let (host, file) = (self.handle.host, Some(self.handle.clone()));
-        Box::pin(DiskFuture { host, request: Some(request), id: None, file, finish })
+        Box::pin(DiskFuture { host, request: Some(request), id: None, file, memory: None, finish })
     }
 }
 

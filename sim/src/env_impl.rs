@@ -1,8 +1,8 @@
 //! The world as a process on one host sees it.
 
+use crate::clock::Clocks;
 use crate::ctx;
 use crate::disk_env::HostDisk;
-use crate::hosts::WALL_START_MS;
 use crate::net::stream::HostNet;
 use crate::slab::Id;
 use crate::timer::NEVER;
@@ -23,33 +23,40 @@ pub(crate) fn env(host: u32) -> Env {
     }
 }
 
-/// Its clocks. Monotonic time is world time; the wall clock is off by what the stage says.
+/// Its clocks. Monotonic time is world time unless timers drift; the wall clock is off by what the stage says.
 pub(crate) struct HostClock {
     pub host: u32,
 }
 
 impl Clock for HostClock {
     fn mono_ns(&self) -> u64 {
-        ctx::now()
+        if ctx::is_skewed() { with(|world| world.mono_ns(self.host)) } else { ctx::now() }
     }
 
     fn wall_ms(&self) -> i64 {
-        let offset = with(|world| world.machines.get(self.host as usize).map_or(0, |machine| machine.wall_offset_ms));
-        WALL_START_MS + (ctx::now() / 1_000_000) as i64 + offset
+        with(|world| match world.machines.get(self.host as usize) {
+            Some(machine) => machine.clocks.wall_ms(world.now),
+            None => Clocks::default().wall_ms(world.now),
+        })
     }
 
     fn timer(&self) -> Box<dyn Timer> {
-        Box::new(SimTimer { id: with(|world| world.timers.create()) })
+        Box::new(SimTimer { id: with(|world| world.timers.create(self.host)), host: self.host })
     }
 }
 
 struct SimTimer {
     id: Id,
+    host: u32,
 }
 
 impl Timer for SimTimer {
     fn set(&mut self, deadline_ns: Option<u64>) {
-        with(|world| world.timers.set(self.id, deadline_ns.unwrap_or(NEVER)));
+        let local = deadline_ns.unwrap_or(NEVER);
+        with(|world| {
+            let deadline = if ctx::is_skewed() { world.when(self.host, local) } else { local };
+            world.timers.set(self.id, deadline);
+        });
     }
 
     fn poll_fired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -90,7 +97,8 @@ impl Tasks for HostTasks {
     }
 }
 
-fn abort(id: Id) {
+/// Ends a task.
+pub(crate) fn abort(id: Id) {
     try_with(|world| {
         let corpse = world.exec.remove(id);
         world.exec.graveyard.extend(corpse);

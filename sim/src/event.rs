@@ -1,5 +1,8 @@
 //! What happened to the world, as values.
 
+use crate::clock::Leap;
+use crate::limits::Limits;
+use crate::stop::DiskFate;
 use serde::{Deserialize, Serialize};
 
 /// One direction of a link.
@@ -41,6 +44,22 @@ pub enum WorldEvent {
     LatencyChanged { from: String, to: String, min_ns: u64, max_ns: u64 },
     /// The wall clock of a host was set to true time plus `offset_ms`.
     ClockSet { host: String, offset_ms: i64 },
+    /// The wall clock of a host goes wrong by so many parts in a million from now on.
+    ClockDrifts { host: String, ppm: i64 },
+    /// The monotonic clock of a host, and its timers, do.
+    TimersDrift { host: String, ppm: i64 },
+    /// The wall clock of a host lives through a leap second at that world time.
+    LeapSecond { host: String, at_ns: u64, leap: Leap },
+    /// A step of a host costs so much time from now on.
+    StepCostSet { host: String, min_ns: u64, max_ns: u64 },
+    /// A process was asked to stop until then.
+    Stopping { host: String, deadline_ns: u64 },
+    /// A machine is gone.
+    MachineLost { host: String, disk: DiskFate },
+    /// What a process may hold changed.
+    LimitsSet { host: String, limits: Limits },
+    /// A process wanted more memory than there is; it is killed.
+    OutOfMemory { host: String, wanted_bytes: u64 },
     /// All files of a host are gone.
     DiskWiped { host: String },
     /// An RST ended `host`'s end of a connection to `peer`.

@@ -7,6 +7,7 @@ use crate::world;
 use rand_chacha::ChaCha8Rng;
 use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -18,9 +19,13 @@ pub(crate) type Local = Pin<Box<dyn Future<Output = ()>>>;
 /// One task.
 pub(crate) struct Task {
     pub context: Context,
+    /// Where it was made, if that is known.
+    pub site: Option<&'static Location<'static>>,
+    /// Who waits for its end.
+    pub joiner: Option<Waker>,
     /// Out while it is polled.
     future: Option<Local>,
-    waker: Option<Waker>,
+    pub waker: Option<Waker>,
     queued: bool,
 }
 
@@ -73,7 +78,7 @@ impl Wake for TaskWaker {
 
 /// All tasks of a run.
 pub(crate) struct Exec {
-    tasks: Slab<Task>,
+    pub tasks: Slab<Task>,
     ready: Vec<Id>,
     rng: ChaCha8Rng,
     thread: ThreadId,
@@ -93,6 +98,8 @@ impl Exec {
         let thread = self.thread;
         self.tasks.insert_with(|id| Task {
             context,
+            site: None,
+            joiner: None,
             future: Some(future),
             waker: Some(Waker::from(Arc::new(TaskWaker { id, thread }))),
             queued: false,
@@ -104,6 +111,18 @@ impl Exec {
         let task = self.tasks.get_mut(id).filter(|task| !task.queued)?;
         task.queued = true;
         Some(task.context.host)
+    }
+
+    /// Where a task was made.
+    pub fn note_site(&mut self, id: Id, site: &'static Location<'static>) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.site = Some(site);
+        }
+    }
+
+    /// Somebody waits for a task's end, so that it can be told of. Gives back who was told of before, for dropping.
+    pub fn joined_by(&mut self, id: Id, waker: &Waker) -> Option<Waker> {
+        self.tasks.get_mut(id)?.joiner.replace(waker.clone())
     }
 
     /// It is ready.
@@ -160,10 +179,5 @@ impl Exec {
     /// Tasks that are alive.
     pub fn live(&self) -> usize {
         self.tasks.len()
-    }
-
-    /// Who they are.
-    pub fn contexts(&self) -> impl Iterator<Item = Context> + '_ {
-        self.tasks.iter().map(|(_, task)| task.context)
     }
 }

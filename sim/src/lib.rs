@@ -23,6 +23,9 @@ compile_error!(
      RUSTDOCFLAGS (they replace the file's flags), and build from inside the workspace."
 );
 
+mod clock;
+mod clock_stage;
+mod cpu;
 mod ctx;
 pub mod disk;
 mod disk_env;
@@ -30,20 +33,46 @@ mod embed;
 mod env_impl;
 mod event;
 mod exec;
+mod gc;
 mod hosts;
+mod join;
+mod limits;
 mod net;
 mod rng;
 mod run;
 mod slab;
+mod spans;
 mod stage;
+mod stop;
 mod timer;
 mod trace;
+mod waits;
 mod world;
 
+pub use clock::Leap;
 pub use ctx::stamp;
 pub use disk_env::DiskProfile;
 pub use event::{LinkState, WorldEvent};
+pub use gc::{GcProfile, Pauses, Spread};
+pub use hosts::HostError;
+pub use join::{JoinError, JoinHandle, spawn};
+pub use limits::{Limits, Memory};
 pub use net::{Latency, NetProfile};
 pub use run::{Panic, Run, SimConfig, run};
 pub use stage::{Host, HostState, World};
+#[doc(hidden)]
+pub use stop::draw;
+pub use stop::{DiskFate, StopSignal, reserve, stop_signal};
 pub use world::{Director, Listener};
+
+#[doc(hidden)]
+pub use klamm_env::select_by as __select_by;
+
+/// `tokio::select!` with its syntax (`pattern = future, if condition => handler`, `else => handler`, up to six branches),
+/// where the branch that is polled first is drawn from the run's seed, in a stream of its own; the others follow in their
+/// written order, and around. It draws once where it is entered. It works only inside a run: tests, the stage and guest
+/// applications use it; code that lives in both worlds uses [`klamm_env::select_by!`] with its own entropy.
+#[macro_export]
+macro_rules! seeded_select {
+    ($($branches:tt)+) => { $crate::__select_by! { $crate::draw(); $($branches)+ } };
+}

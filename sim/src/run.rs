@@ -6,7 +6,9 @@ use crate::embed;
 use crate::exec::Turn;
 use crate::net::NetProfile;
 use crate::slab::Id;
+use crate::spans;
 use crate::stage::World;
+use crate::waits;
 use crate::world::{self, Inner, settle, with};
 use std::cell::RefCell;
 use std::fmt;
@@ -179,6 +181,7 @@ fn drive(is_over: &dyn Fn() -> bool, advance: &dyn Fn(u64)) {
 /// Polls a task. True if that left nobody to be woken, told or buried.
 fn poll(id: Id, mut turn: Turn) -> bool {
     let before = ctx::enter(turn.context);
+    let span = spans::enter(turn.context);
     assert!(!turn.livelocked, "a million polls at one instant: this task, or those that wake it, never wait");
     let polled = turn.future.as_mut().poll(&mut std::task::Context::from_waker(&turn.waker));
     let quiet = match polled {
@@ -195,6 +198,7 @@ fn poll(id: Id, mut turn: Turn) -> bool {
             false
         }
     };
+    drop(span);
     ctx::enter(before);
     quiet
 }
@@ -202,7 +206,7 @@ fn poll(id: Id, mut turn: Turn) -> bool {
 /// The next thing in time happens. True if that left nobody to be woken, told or buried.
 fn step(advance: &dyn Fn(u64)) -> bool {
     let (entry, now, limit) = with(|world| (world.next_entry(), world.now, world.config.limit_ns));
-    let Some(entry) = entry else { deadlock() };
+    let Some(entry) = entry else { waits::deadlock() };
     assert!(limit.is_none_or(|limit| entry.at <= limit), "the run is not over after {} ns", limit.unwrap_or(0));
     if entry.at > now {
         advance(entry.at - now);
@@ -212,17 +216,6 @@ fn step(advance: &dyn Fn(u64)) -> bool {
         world.handle(entry.event);
         world.is_quiet()
     })
-}
-
-/// Nothing will ever happen again, and main is not over.
-fn deadlock() -> ! {
-    let mut waiting: Vec<String> = with(|world| world.exec.contexts().collect::<Vec<_>>())
-        .into_iter()
-        .map(|task| format!("{}/{}", ctx::host_name(task.host).unwrap_or("stage".into()), ctx::task_name(task.name)))
-        .collect();
-    let more = waiting.len().saturating_sub(20);
-    waiting.truncate(20);
-    panic!("deadlock: nothing will ever happen; waiting: {} (and {more} more)", waiting.join(", "));
 }
 
 /// Ends every task, as its host. What it spawns from a Drop is swallowed.

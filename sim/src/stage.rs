@@ -5,7 +5,7 @@ use crate::disk::DiskModel;
 use crate::env_impl::{self, HostClock};
 use crate::event::{LinkState, WorldEvent};
 use crate::exec::Corpse;
-use crate::hosts::Machine;
+use crate::hosts::{HostError, Machine, Pause};
 use crate::net::Latency;
 use crate::rng;
 use crate::world::{self, Director, Inner, Listener, flush};
@@ -44,7 +44,7 @@ impl World {
         Self { thread: ctx::run_thread().expect("inside a run") }
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
         assert_eq!(ctx::run_thread(), Some(self.thread), "a World is only good in the thread of its run");
         world::with(act)
     }
@@ -130,22 +130,32 @@ impl World {
 
     /// Time passes, nothing of it runs, bytes pile up. Nothing if it is down or paused.
     pub fn pause(&self, host: Host) {
-        self.with(|world| world.set_paused(host.0, true));
-        flush();
+        self.hold_still(host, Pause::Stage, true);
     }
 
     /// Ends a pause.
     pub fn resume(&self, host: Host) {
-        self.with(|world| world.set_paused(host.0, false));
+        self.hold_still(host, Pause::Stage, false);
+    }
+
+    /// Begins or ends one reason to stand still.
+    pub(crate) fn hold_still(&self, host: Host, why: Pause, begins: bool) {
+        self.with(|world| world.set_paused(host.0, why, begins));
         flush();
+    }
+
+    /// That there is such a host.
+    pub(crate) fn check(&self, host: Host) -> Result<(), HostError> {
+        let known = self.with(|world| (host.0 as usize) < world.machines.len());
+        if known { Ok(()) } else { Err(HostError::Unknown { host: host.0 }) }
     }
 
     /// What the host is doing.
     pub fn state(&self, host: Host) -> HostState {
         self.with(|world| match &world.machines[host.0 as usize] {
             Machine { running: false, .. } => HostState::Down,
-            Machine { paused: true, .. } => HostState::Paused,
-            _ => HostState::Up,
+            Machine { pauses: 0, .. } => HostState::Up,
+            _ => HostState::Paused,
         })
     }
 
@@ -264,30 +274,19 @@ impl Inner {
         let seed = self.config.seed;
         let host = Host(self.machines.len() as u32);
         ctx::name_host(name);
-        self.machines.push(Machine {
-            name: name.into(),
-            running: true,
-            paused: false,
-            powered: true,
-            life: 0,
-            program: None,
-            parked: vec![],
-            wall_offset_ms: 0,
-            entropy: rng::stream(seed, &format!("entropy/{name}/0")),
-            disk: DiskModel::new(self.config.disk.model.clone()),
-            disk_rng: rng::stream(seed, &format!("disk/{name}")),
-            next_port: 32_768,
-        });
+        let entropy = rng::stream(seed, &format!("entropy/{name}/0"));
+        let disk = DiskModel::new(self.config.disk.model.clone());
+        self.machines.push(Machine::new(name, entropy, disk, rng::stream(seed, &format!("disk/{name}"))));
         Some(host)
     }
 
-    fn note_process(&mut self, host: u32, what: &'static str, value: u64) {
+    pub(crate) fn note_process(&mut self, host: u32, what: &'static str, value: u64) {
         let words = [u64::from(host), what.len() as u64, value];
         self.trace.note(self.now, crate::trace::Kind::Process, words, || format!("{host} {what} {value}"));
     }
 
     /// Ends the process of a host, in the order in which a kernel does: nothing of it runs, then its sockets close.
-    fn end_process(&mut self, host: u32, event: impl FnOnce(String) -> WorldEvent) -> Vec<Corpse> {
+    pub(crate) fn end_process(&mut self, host: u32, event: impl FnOnce(String) -> WorldEvent) -> Vec<Corpse> {
         if !self.machines[host as usize].running {
             return vec![];
         }
@@ -302,11 +301,8 @@ impl Inner {
 
     /// From here on what belongs to the process is void.
     fn stop(&mut self, host: u32) {
-        let machine = &mut self.machines[host as usize];
-        machine.running = false;
-        machine.paused = false;
-        machine.parked.clear();
-        machine.life += 1;
+        self.wakers.append(&mut self.machines[host as usize].stop.wakers);
+        self.machines[host as usize].end_life();
     }
 
     fn power_off(&mut self, host: u32) -> Vec<Corpse> {
@@ -339,15 +335,19 @@ impl Inner {
         self.tell(WorldEvent::Restarted { host: self.name(host) });
     }
 
-    fn set_paused(&mut self, host: u32, paused: bool) {
+    fn set_paused(&mut self, host: u32, why: Pause, begins: bool) {
         let machine = &mut self.machines[host as usize];
-        if !machine.running || machine.paused == paused {
+        let was = machine.pauses;
+        let now = if begins { was | why as u8 } else { was & !(why as u8) };
+        if !machine.running || was == now {
             return;
         }
-        machine.paused = paused;
-        for id in std::mem::take(&mut machine.parked) {
-            self.exec.push(id);
+        machine.pauses = now;
+        if (was == 0) == (now == 0) {
+            return; // it stands still for another reason, too
         }
+        let paused = now != 0;
+        self.unpark(host);
         self.note_process(host, if paused { "pauses" } else { "resumes" }, 0);
         let host = self.name(host);
         self.tell(if paused { WorldEvent::Paused { host } } else { WorldEvent::Resumed { host } });
@@ -362,7 +362,7 @@ impl Inner {
     }
 
     fn set_wall_offset(&mut self, host: u32, offset_ms: i64) {
-        self.machines[host as usize].wall_offset_ms = offset_ms;
+        self.machines[host as usize].clocks.set_offset_ms(self.now, offset_ms);
         self.note_process(host, "sets its wall clock", offset_ms as u64);
         self.tell(WorldEvent::ClockSet { host: self.name(host), offset_ms });
     }

@@ -28,6 +28,10 @@ pub(crate) enum Event {
     DiskEffect(Id),
     /// Its caller is told.
     DiskDone(Id),
+    /// A slow CPU of that host is through with a step.
+    Cpu(u32, u32),
+    /// The process of that host in that life had time to stop.
+    StopDeadline(u32, u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// A task's timer.
 #[derive(Debug)]
 struct Slot {
+    /// Whose clock it follows.
+    host: u32,
     deadline: u64,
     /// The time of its entry in the heap; not after the deadline.
     queued: u64,
@@ -92,9 +98,9 @@ impl Timers {
         self.sequence
     }
 
-    /// A new timer, not set.
-    pub fn create(&mut self) -> Id {
-        self.slots.insert_with(|_| Slot { deadline: NEVER, queued: NEVER, sequence: 0, waker: None })
+    /// A new timer of a host, not set.
+    pub fn create(&mut self, host: u32) -> Id {
+        self.slots.insert_with(|_| Slot { host, deadline: NEVER, queued: NEVER, sequence: 0, waker: None })
     }
 
     /// Ends a timer. The waker is given back for dropping where the world is not borrowed.
@@ -114,6 +120,20 @@ impl Timers {
                 self.queue(id); // somebody waits already, perhaps for a later time
             }
         }
+    }
+
+    /// Sets all timers of a host that are set, to what `anew` makes of their deadlines.
+    pub fn reset_all(&mut self, host: u32, anew: impl Fn(u64) -> u64) {
+        for id in self.slots.ids(|slot| slot.host == host && slot.deadline != NEVER) {
+            let deadline = self.slots.get(id).map_or(NEVER, |slot| anew(slot.deadline));
+            self.set(id, deadline);
+        }
+    }
+
+    /// What the timer that will wake this one is set to, if one will.
+    pub fn waits(&self, waker: &Waker) -> Option<u64> {
+        let waits = |slot: &Slot| slot.waker.as_ref().is_some_and(|other| other.will_wake(waker));
+        self.slots.iter().find(|(_, slot)| waits(slot)).map(|(_, slot)| slot.deadline)
     }
 
     /// Ready if its time has come; else `waker` will be woken then. Gives back the waker it replaced.
@@ -240,7 +260,7 @@ mod tests {
         #[test]
         fn every_timer_fires_at_its_last_setting(acts in prop::collection::vec(act(), 1..400)) {
             let (mut timers, mut now) = (Timers::new(), 0);
-            let fresh = |timers: &mut Timers| Wish { id: timers.create(), deadline: NEVER, waits: false };
+            let fresh = |timers: &mut Timers| Wish { id: timers.create(0), deadline: NEVER, waits: false };
             let mut wishes: Vec<Wish> = (0..8).map(|_| fresh(&mut timers)).collect();
             for act in acts {
                 match act {

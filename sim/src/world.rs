@@ -12,6 +12,7 @@ use crate::slab::Id;
 use crate::stage::World;
 use crate::timer::{Entry, Event, Timers};
 use crate::trace::{Kind, Trace};
+use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub events: VecDeque<(u64, WorldEvent)>,
     pub director: Option<Director>,
     pub listener: Option<Listener>,
+    /// Of `seeded_select!`; made when first used.
+    pub branches: Option<Box<ChaCha8Rng>>,
     /// The run is over: nothing is started any more.
     pub over: bool,
     polls_here: u64,
@@ -91,6 +94,7 @@ impl Inner {
             events: VecDeque::new(),
             director: None,
             listener: None,
+            branches: None,
             over: false,
             polls_here: 0,
             config,
@@ -126,8 +130,8 @@ impl Inner {
     /// A task has something to do.
     pub fn wake_task(&mut self, id: Id) {
         let Some(host) = self.exec.claim(id) else { return };
-        match self.machines.get_mut(host as usize).filter(|machine| machine.paused) {
-            Some(machine) => machine.parked.push(id),
+        match self.machines.get(host as usize).filter(|machine| machine.held) {
+            Some(_) => self.park(host, id),
             None => self.exec.push(id),
         }
     }
@@ -136,15 +140,13 @@ impl Inner {
     fn pick(&mut self) -> Option<Id> {
         loop {
             let id = self.exec.pick()?;
-            let host = self.exec.host(id);
-            match host.and_then(|host| self.machines.get_mut(host as usize)).filter(|machine| machine.paused) {
-                Some(machine) => machine.parked.push(id),
-                None if host.is_some() => {
-                    self.polls_here += 1;
-                    return Some(id);
-                }
-                None => {}
+            let Some(host) = self.exec.host(id) else { continue };
+            if self.machines.get(host as usize).is_some_and(|machine| machine.held) && !self.may_step(host, id) {
+                self.park(host, id);
+                continue;
             }
+            self.polls_here += 1;
+            return Some(id);
         }
     }
 
@@ -181,6 +183,8 @@ impl Inner {
             Event::Retransmit(id, side) => self.net.is_overdue(id, side, entry.at),
             Event::Syn(id) | Event::SynAnswer(id, _) | Event::SynAgain(id) => self.net.is_connecting(id),
             Event::DiskEffect(id) | Event::DiskDone(id) => self.disks.ops.get(id).is_some(),
+            Event::Cpu(host, turn) => self.is_busy(host, turn),
+            Event::StopDeadline(host, life) => self.lives(host, life),
         }
     }
 
@@ -211,6 +215,8 @@ impl Inner {
             Event::SynAgain(id) => self.syn_again(id),
             Event::DiskEffect(id) => self.disk_effect(id),
             Event::DiskDone(id) => self.disk_done(id),
+            Event::Cpu(host, _) => self.step_done(host),
+            Event::StopDeadline(host, _) => self.kill_later(host),
         }
     }
 

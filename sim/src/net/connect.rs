@@ -18,13 +18,13 @@ const FIRST_RETRY_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Connecting {
     from: u32,
-    to: u32,
-    port: u16,
-    role: &'static str,
+    pub to: u32,
+    pub port: u16,
+    pub role: &'static str,
     deadline: u64,
     retry_ns: u64,
     pub outcome: Option<Result<Id, ErrorKind>>,
-    waker: Option<Waker>,
+    pub waker: Option<Waker>,
 }
 
 impl Connecting {

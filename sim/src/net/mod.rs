@@ -7,6 +7,7 @@ mod faults;
 mod flow;
 mod link;
 pub(crate) mod stream;
+mod waits;
 
 use crate::slab::{Id, Slab};
 use conn::Conn;

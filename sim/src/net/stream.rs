@@ -3,6 +3,7 @@
 use super::conn::EndId;
 use super::connect::ListenId;
 use super::flow::Attempt;
+use crate::limits::Descriptor;
 use crate::slab::Id;
 use crate::world::{try_with, with};
 use klamm_env::{Address, BoxFuture, Listener, Net, Stream};
@@ -21,17 +22,18 @@ impl Net for HostNet {
     fn listen(&self, at: Address) -> BoxFuture<io::Result<Box<dyn Listener>>> {
         let host = self.host;
         Box::pin(async move {
+            let descriptor = Descriptor::take(host)?;
             let (id, name) = with(|world| {
                 let id = world.listen(host, at.port)?;
                 Ok::<_, io::ErrorKind>((id, world.machines[host as usize].name.clone()))
             })?;
             let address = Address { host: if is_wildcard(&at.host) { name } else { at.host }, port: id.port };
-            Ok(Box::new(SimListener { id, address }) as Box<dyn Listener>)
+            Ok(Box::new(SimListener { id, address, _descriptor: descriptor }) as Box<dyn Listener>)
         })
     }
 
     fn connect(&self, to: Address, role: &'static str) -> BoxFuture<io::Result<Box<dyn Stream>>> {
-        Box::pin(Connect { from: self.host, to, role, id: None })
+        Box::pin(Connect { from: self.host, to, role, id: None, descriptor: None })
     }
 }
 
@@ -50,6 +52,7 @@ struct Connect {
     to: Address,
     role: &'static str,
     id: Option<Id>,
+    descriptor: Option<Descriptor>,
 }
 
 impl Future for Connect {
@@ -58,17 +61,26 @@ impl Future for Connect {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let id = match self.id {
             Some(id) => id,
-            None => match with(|world| world.connect(self.from, &self.to, self.role)) {
+            None => match self.open() {
                 Ok(id) => *self.id.insert(id),
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => return Poll::Ready(Err(error)),
             },
         };
         finish(with(|world| world.poll_connect(id, cx.waker()))).map(|outcome| {
             self.id = None;
             let conn = outcome?;
             let at = EndId { conn, side: 0 };
-            Ok(Box::new(SimStream { at, peer: self.to.clone() }) as Box<dyn Stream>)
+            Ok(Box::new(SimStream { at, peer: self.to.clone(), _descriptor: self.descriptor.take() })
+                as Box<dyn Stream>)
         })
+    }
+}
+
+impl Connect {
+    /// A socket, and the question.
+    fn open(&mut self) -> io::Result<Id> {
+        self.descriptor = Some(Descriptor::take(self.from)?);
+        Ok(with(|world| world.connect(self.from, &self.to, self.role))?)
     }
 }
 
@@ -83,6 +95,7 @@ impl Drop for Connect {
 struct SimListener {
     id: ListenId,
     address: Address,
+    _descriptor: Descriptor,
 }
 
 impl Listener for SimListener {
@@ -91,8 +104,14 @@ impl Listener for SimListener {
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Stream>>> {
-        let accepted = finish(with(|world| world.accept(self.id, cx.waker())));
-        accepted.map_ok(|(conn, peer)| Box::new(SimStream { at: EndId { conn, side: 1 }, peer }) as Box<dyn Stream>)
+        if !with(|world| world.can_accept(self.id)) {
+            // Nothing to take a descriptor for; whoever asks is only told later.
+            return finish(with(|world| world.accept(self.id, cx.waker()))).map_ok(|_| unreachable!("an empty queue"));
+        }
+        let descriptor = Some(Descriptor::take(self.id.host)?);
+        finish(with(|world| world.accept(self.id, cx.waker()))).map_ok(|(conn, peer)| {
+            Box::new(SimStream { at: EndId { conn, side: 1 }, peer, _descriptor: descriptor }) as Box<dyn Stream>
+        })
     }
 }
 
@@ -106,6 +125,7 @@ impl Drop for SimListener {
 struct SimStream {
     at: EndId,
     peer: Address,
+    _descriptor: Option<Descriptor>,
 }
 
 impl Stream for SimStream {
