@@ -1,10 +1,14 @@
 //! Disks in time. An operation is issued at the first poll of its future, takes effect at one seeded instant, in the world,
 //! and its caller is told later. Dropping the future cancels nothing; a kill before the instant does.
 
-use crate::disk::{DiskConfig, FileId, PowerLoss, SyncMark};
-use crate::hosts::Machine;
+use crate::ctx;
+pub use crate::disk::DiskProfile;
+use crate::disk::{
+    DiskFault, DiskFaultError, DiskFaultId, DiskSetup, DriveMark, Drives, Failure, OpenFile, PowerLoss, Reply, Request,
+    When,
+};
 use crate::limits::{Descriptor, Memory};
-use crate::rng::{between, chance};
+use crate::rng::{between, stream};
 use crate::slab::{Id, Slab};
 use crate::timer::Event;
 use crate::trace::{Kind, sample};
@@ -17,83 +21,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// How fast a disk is. Ranges in nanoseconds, drawn evenly.
-#[derive(Clone, Debug)]
-pub struct DiskProfile {
-    /// A write into the page cache, without its bytes.
-    pub write_ns: (u64, u64),
-    /// A read, without its bytes.
-    pub read_ns: (u64, u64),
-    /// A sync, without the pending bytes that it carries.
-    pub sync_ns: (u64, u64),
-    /// Opening, renaming, removing, listing.
-    pub meta_ns: (u64, u64),
-    /// Bytes a second between process and page cache.
-    pub cache_bytes_per_second: u64,
-    /// Bytes a second between page cache and platter.
-    pub sync_bytes_per_second: u64,
-    /// What a writer waits beyond the hard limit of pending bytes.
-    pub throttle_ns: u64,
-    /// Of writes under way when their process is killed, so many in a million leave a part of themselves.
-    pub cut_ppm: u32,
-    /// Size and habits.
-    pub model: DiskConfig,
-}
-
-impl Default for DiskProfile {
-    fn default() -> Self {
-        Self {
-            write_ns: (5_000, 20_000),
-            read_ns: (10_000, 60_000),
-            sync_ns: (300_000, 3_000_000),
-            meta_ns: (5_000, 40_000),
-            cache_bytes_per_second: 4_000_000_000,
-            sync_bytes_per_second: 500_000_000,
-            throttle_ns: 50_000_000,
-            cut_ppm: 300_000,
-            model: DiskConfig::default(),
-        }
-    }
-}
-
-/// What is asked of a disk.
-#[derive(Debug)]
-pub(crate) enum Request {
-    CreateDir(String),
-    RemoveDir(String),
-    List(String),
-    Open(String, bool),
-    Rename(String, String),
-    Remove(String),
-    SyncDir(String),
-    Len(FileId),
-    /// At a position, or at the end.
-    Write(FileId, Option<u64>, Bytes),
-    Read(FileId, u64, u32),
-    Truncate(FileId, u64),
-    Sync(FileId),
-}
-
-/// What it answers.
-#[derive(Debug)]
-enum Reply {
-    Nothing,
-    Names(Vec<String>),
-    File(FileId),
-    Len(u64),
-    Data(Bytes),
-}
-
 /// An operation under way.
 #[derive(Debug)]
 pub(crate) struct Op {
     host: u32,
     request: Option<Request>,
-    mark: Option<SyncMark>,
-    reply: Option<Result<Reply, ErrorKind>>,
+    mark: Option<DriveMark>,
+    reply: Option<Result<Reply, Failure>>,
+    /// Its fault, and when, after that ends, it takes effect and is done.
+    stuck: Option<(DiskFaultId, u64, u64)>,
     is_done: bool,
     is_wanted: bool,
     waker: Option<Waker>,
+}
+
+impl Op {
+    /// Whose disk it is for.
+    pub fn host(&self) -> u32 {
+        self.host
+    }
 }
 
 /// All operations under way, on all hosts.
@@ -116,23 +62,28 @@ impl Inner {
         }
         let now = self.now;
         let machine = &mut self.machines[host as usize];
-        let took = duration(machine, &self.config.disk, &request).max(1);
-        let effect = now + between(&mut machine.disk_rng, 1, took);
-        let marked = match &request {
-            Request::Sync(file) => Some(machine.disk.sync_begin(*file)),
-            Request::SyncDir(path) => Some(machine.disk.sync_dir_begin(path)),
-            _ => None,
-        };
-        let (mark, reply) = match marked {
+        let timing = machine.disk.timing(now, &request, &mut machine.disk_rng);
+        let effect = timing.wait_ns.saturating_add(between(&mut machine.disk_rng, 1, timing.took_ns));
+        let done = timing.wait_ns.saturating_add(timing.took_ns);
+        let (mark, reply) = match machine.disk.begin(&request) {
             Some(Ok(mark)) => (Some(mark), None),
             Some(Err(error)) => (None, Some(Err(error))),
             None => (None, None),
         };
-        let op = Op { host, request: Some(request), mark, reply, is_done: false, is_wanted: true, waker: None };
+        let stuck = timing.stuck.map(|fault| (fault, effect, done));
+        let op = Op { host, request: Some(request), mark, reply, stuck, is_done: false, is_wanted: true, waker: None };
         let id = self.disks.ops.insert_with(|_| op);
-        self.timers.push(effect, Event::DiskEffect(id));
-        self.timers.push(now + took, Event::DiskDone(id));
+        if stuck.is_none() {
+            self.start_op(id, effect, done);
+        }
+        self.tell_disk(host);
         Some(id)
+    }
+
+    /// An operation will take effect, and its caller be told, so many nanoseconds from now.
+    fn start_op(&mut self, id: Id, effect: u64, done: u64) {
+        self.timers.push(self.now.saturating_add(effect), Event::DiskEffect(id));
+        self.timers.push(self.now.saturating_add(done), Event::DiskDone(id));
     }
 
     /// The instant of an operation.
@@ -141,12 +92,15 @@ impl Inner {
         let op = self.disks.ops.get_mut(id).expect("an operation under way");
         let Some(request) = op.request.take() else { return };
         let host = op.host;
-        let digest = digest(&request);
-        self.trace.note(now, Kind::Disk, [u64::from(host), digest, 0], || format!("{host} {}", describe(&request)));
+        let digest = request.digest();
+        self.trace.note(now, Kind::Disk, [u64::from(host), digest, 0], || {
+            format!("{} {}", ctx::host_name(host).unwrap_or_default(), request.describe())
+        });
         if op.reply.is_none() {
-            let reply = perform(&mut self.machines[host as usize], now, request, op.mark);
+            let reply = self.machines[host as usize].disk.perform(now, request, op.mark);
             op.reply = Some(reply);
         }
+        self.tell_disk(host);
     }
 
     /// The caller of an operation is told.
@@ -168,7 +122,7 @@ impl Inner {
         }
     }
 
-    fn poll_disk(&mut self, id: Id, waker: &Waker) -> Result<Result<Reply, ErrorKind>, Option<Waker>> {
+    fn poll_disk(&mut self, id: Id, waker: &Waker) -> Result<Result<Reply, Failure>, Option<Waker>> {
         let op = self.disks.ops.get_mut(id).expect("an operation that somebody waits for");
         if !op.is_done {
             return Err(op.waker.replace(waker.clone()));
@@ -189,13 +143,13 @@ impl Inner {
 
     /// The process of a host died: what had no effect yet never has, but a write may leave a part of itself.
     pub fn kill_disk(&mut self, host: u32) {
-        let (now, ppm) = (self.now, self.config.disk.cut_ppm);
+        let now = self.now;
         for request in self.void_ops(host) {
             let machine = &mut self.machines[host as usize];
-            let Request::Write(file, position, data) = request else { continue };
-            if chance(&mut machine.disk_rng, ppm) {
-                let cut = machine.disk.kill_cut(file, position, &data, now, &mut machine.disk_rng).unwrap_or(0);
-                self.trace.note(now, Kind::Disk, [u64::from(host), cut, 1], || format!("{host} cut write at {cut}"));
+            if let Some(cut) = machine.disk.cut(&request, now, &mut machine.disk_rng) {
+                self.trace.note(now, Kind::Disk, [u64::from(host), cut, 1], || {
+                    format!("{} cut write at {cut}", ctx::host_name(host).unwrap_or_default())
+                });
             }
         }
         self.machines[host as usize].disk.close_all();
@@ -207,79 +161,76 @@ impl Inner {
         let machine = &mut self.machines[host as usize];
         let loss = machine.disk.power_loss(self.now, &mut machine.disk_rng);
         let words = [u64::from(host), loss.lost_bytes, loss.kept_bytes];
-        self.trace.note(self.now, Kind::Disk, words, || format!("{host} {loss:?}"));
+        self.trace
+            .note(self.now, Kind::Disk, words, || format!("{} {loss:?}", ctx::host_name(host).unwrap_or_default()));
         loss
     }
 
     /// Takes away all that had no effect yet, in the order in which it was issued.
     fn void_ops(&mut self, host: u32) -> Vec<Request> {
         let ids = self.disks.ops.ids(|op| op.host == host && op.request.is_some());
+        let (now, timers, ops) = (self.now, &mut self.timers, &mut self.disks.ops);
         let void = |id| {
-            let op = self.disks.ops.get_mut(id).expect("a listed operation");
-            op.reply = Some(Err(ErrorKind::Other));
+            let op = ops.get_mut(id).expect("a listed operation");
+            op.reply = Some(Err(Failure::Kind(ErrorKind::Other)));
+            if op.stuck.take().is_some() {
+                timers.push(now, Event::DiskDone(id)); // nothing else would ever end it
+            }
             op.request.take()
         };
         ids.into_iter().filter_map(void).collect()
     }
-}
 
-fn duration(machine: &mut Machine, profile: &DiskProfile, request: &Request) -> u64 {
-    let carry = |bytes: u64, rate: u64| bytes.saturating_mul(1_000_000_000) / rate.max(1);
-    let (range, extra) = match request {
-        Request::Write(_, _, data) => {
-            let wait = if machine.disk.throttled() { profile.throttle_ns } else { 0 };
-            (profile.write_ns, carry(data.len() as u64, profile.cache_bytes_per_second) + wait)
-        }
-        Request::Read(_, _, len) => (profile.read_ns, carry(u64::from(*len), profile.cache_bytes_per_second)),
-        Request::Sync(_) => (profile.sync_ns, carry(machine.disk.dirty_bytes(), profile.sync_bytes_per_second)),
-        Request::SyncDir(_) => (profile.sync_ns, 0),
-        _ => (profile.meta_ns, 0),
-    };
-    between(&mut machine.disk_rng, range.0, range.1) + extra
-}
-
-fn perform(machine: &mut Machine, now: u64, request: Request, mark: Option<SyncMark>) -> Result<Reply, ErrorKind> {
-    let disk = &mut machine.disk;
-    match request {
-        Request::CreateDir(path) => disk.create_dir(&path, now)?,
-        Request::RemoveDir(path) => disk.remove_dir(&path, now)?,
-        Request::List(path) => return disk.list(&path).map(Reply::Names),
-        Request::Open(path, create) => return disk.open(&path, create, now).map(Reply::File),
-        Request::Rename(from, to) => disk.rename(&from, &to, now)?,
-        Request::Remove(path) => disk.remove(&path, now)?,
-        Request::Len(file) => return disk.len(file).map(Reply::Len),
-        Request::Write(file, None, data) => disk.append(file, &data, now)?,
-        Request::Write(file, Some(position), data) => disk.write_at(file, position, &data, now)?,
-        Request::Read(file, at, len) => {
-            return disk.read_at(file, at, len).map(|data| Reply::Data(Bytes::copy_from_slice(data)));
-        }
-        Request::Truncate(file, len) => disk.truncate(file, len, now)?,
-        Request::Sync(_) | Request::SyncDir(_) => disk.sync_finish(mark.expect("a sync that was begun")),
+    /// The disks of a new host.
+    pub fn new_disks(&self, name: &str) -> Drives {
+        self.make_disks(name, DiskSetup::single(self.config.disk.clone()))
     }
-    Ok(Reply::Nothing)
-}
 
-fn digest(request: &Request) -> u64 {
-    match request {
-        Request::CreateDir(path) => sample(path.as_bytes()),
-        Request::RemoveDir(path) => 1 ^ sample(path.as_bytes()),
-        Request::List(path) => 2 ^ sample(path.as_bytes()),
-        Request::Open(path, _) => 3 ^ sample(path.as_bytes()),
-        Request::Rename(from, to) => sample(from.as_bytes()).rotate_left(7) ^ sample(to.as_bytes()),
-        Request::Remove(path) => 4 ^ sample(path.as_bytes()),
-        Request::SyncDir(path) => 5 ^ sample(path.as_bytes()),
-        Request::Write(_, position, data) => sample(data) ^ position.unwrap_or(6),
-        Request::Read(_, position, len) => position << 32 | u64::from(*len),
-        Request::Truncate(_, len) => 7 ^ len << 8,
-        Request::Len(_) => 8,
-        Request::Sync(_) => 9,
+    /// Empty disks of that host.
+    pub fn make_disks(&self, name: &str, setup: DiskSetup) -> Drives {
+        Drives::new(name, setup, stream(self.config.seed, &format!("disk-faults/{name}")))
     }
-}
 
-fn describe(request: &Request) -> String {
-    match request {
-        Request::Write(file, position, data) => format!("Write({file:?}, {position:?}, {} bytes)", data.len()),
-        other => format!("{other:?}"),
+    /// Episodes of a host's disk faults begin or end; what was stuck in them goes on.
+    pub fn disk_tick(&mut self, host: u32) {
+        let now = self.now;
+        self.machines[host as usize].disk.tick(now);
+        let disk = &self.machines[host as usize].disk;
+        let is_free = |op: &Op| op.host == host && op.stuck.is_some_and(|(fault, ..)| !disk.is_armed(fault));
+        for id in self.disks.ops.ids(is_free) {
+            let stuck = self.disks.ops.get_mut(id).and_then(|op| op.stuck.take());
+            let (_, effect, done) = stuck.expect("a stuck operation");
+            self.start_op(id, effect, done);
+        }
+        self.tell_disk(host);
+    }
+
+    /// Sets a fault, and looks again when it begins and ends.
+    pub fn arm_disk(&mut self, host: u32, fault: DiskFault) -> Result<DiskFaultId, DiskFaultError> {
+        let when = fault.when;
+        let id = self.machines[host as usize].disk.arm(fault, self.now)?;
+        if let When::During { begin_ns, end_ns, .. } = when {
+            let later = [Some(begin_ns), end_ns].into_iter().flatten().filter(|at| *at > self.now);
+            later.for_each(|at| {
+                self.timers.push(at, Event::DiskFault(host));
+            });
+        }
+        self.disk_tick(host);
+        Ok(id)
+    }
+
+    /// Tells what happened to a host's disks, if something did.
+    fn tell_disk(&mut self, host: u32) {
+        let disk = &mut self.machines[host as usize].disk;
+        if disk.happened.is_empty() {
+            return;
+        }
+        for event in std::mem::take(&mut disk.happened) {
+            let line = format!("{event:?}");
+            let words = [u64::from(host), sample(line.as_bytes()), 2];
+            self.trace.note(self.now, Kind::Fault, words, || line);
+            self.tell(event);
+        }
     }
 }
 
@@ -384,7 +335,7 @@ impl Disk for HostDisk {
 /// An open file; dropping it closes.
 struct Handle {
     host: u32,
-    id: FileId,
+    id: OpenFile,
 }
 
 impl Drop for Handle {

@@ -1,6 +1,7 @@
 //! What happened to the world, as values.
 
 use crate::clock::Leap;
+use crate::disk::Damage;
 use crate::limits::Limits;
 use crate::stop::DiskFate;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,16 @@ pub enum WorldEvent {
     OutOfMemory { host: String, wanted_bytes: u64 },
     /// All files of a host are gone.
     DiskWiped { host: String },
+    /// An episode of a disk fault begins; no device means all of the host.
+    DiskFaultBegan { host: String, device: String, fault: String },
+    /// It is over.
+    DiskFaultEnded { host: String, device: String, fault: String },
+    /// A disk fault struck an operation on that path.
+    DiskFaultStruck { host: String, device: String, path: String, fault: String },
+    /// Bytes are not what their writer believes.
+    DiskDamaged { damage: Damage },
+    /// The disks of a host are others now.
+    DisksSet { host: String, devices: Vec<String> },
     /// An RST ended `host`'s end of a connection to `peer`.
     ConnectionReset { host: String, peer: String, role: String },
     /// `host` gave a connection to `peer` up: nothing acknowledged within the retransmission limit.

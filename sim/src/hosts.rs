@@ -2,7 +2,7 @@
 
 use crate::clock::Clocks;
 use crate::cpu::Cpu;
-use crate::disk::DiskModel;
+use crate::disk::Drives;
 use crate::limits::{Holdings, Limits};
 use crate::slab::Id;
 use crate::stop::StopState;
@@ -50,14 +50,14 @@ pub(crate) struct Machine {
     /// The stage's tasks that make it pause.
     pub collectors: Vec<Id>,
     pub entropy: ChaCha8Rng,
-    pub disk: DiskModel,
+    pub disk: Drives,
     pub disk_rng: ChaCha8Rng,
     pub next_port: u16,
 }
 
 impl Machine {
     /// A machine that is up and runs nothing.
-    pub fn new(name: &str, entropy: ChaCha8Rng, disk: DiskModel, disk_rng: ChaCha8Rng) -> Self {
+    pub fn new(name: &str, entropy: ChaCha8Rng, disk: Drives, disk_rng: ChaCha8Rng) -> Self {
         Self {
             name: name.into(),
             running: true,

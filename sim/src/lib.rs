@@ -43,6 +43,7 @@ mod run;
 mod slab;
 mod spans;
 mod stage;
+mod stage_disk;
 mod stop;
 mod timer;
 mod trace;
@@ -51,7 +52,10 @@ mod world;
 
 pub use clock::Leap;
 pub use ctx::stamp;
-pub use disk_env::DiskProfile;
+pub use disk::{
+    DISK_FAULTS, Damage, DamageKind, Device, DiskConfig, DiskFault, DiskFaultError, DiskFaultId, DiskFaultInfo,
+    DiskFaultKind, DiskMemory, DiskProfile, DiskSetup, DiskSetupError, DiskUse, FileSystem, When,
+};
 pub use event::{LinkState, WorldEvent};
 pub use gc::{GcProfile, Pauses, Spread};
 pub use hosts::HostError;

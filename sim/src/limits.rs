@@ -2,7 +2,7 @@
 //! process's end where the machine kills who takes too much.
 
 use crate::ctx;
-use crate::disk_env::Request;
+use crate::disk::Request;
 use crate::event::WorldEvent;
 use crate::hosts::HostError;
 use crate::world::{Inner, try_with};

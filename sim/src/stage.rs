@@ -1,7 +1,6 @@
 //! The world as the stage sees it: hosts to make, break and mend.
 
 use crate::ctx::{self, Context, STAGE};
-use crate::disk::DiskModel;
 use crate::env_impl::{self, HostClock};
 use crate::event::{LinkState, WorldEvent};
 use crate::exec::Corpse;
@@ -275,7 +274,7 @@ impl Inner {
         let host = Host(self.machines.len() as u32);
         ctx::name_host(name);
         let entropy = rng::stream(seed, &format!("entropy/{name}/0"));
-        let disk = DiskModel::new(self.config.disk.model.clone());
+        let disk = self.new_disks(name);
         self.machines.push(Machine::new(name, entropy, disk, rng::stream(seed, &format!("disk/{name}"))));
         Some(host)
     }

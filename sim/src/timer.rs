@@ -28,6 +28,8 @@ pub(crate) enum Event {
     DiskEffect(Id),
     /// Its caller is told.
     DiskDone(Id),
+    /// An episode of a disk fault of that host begins or ends.
+    DiskFault(u32),
     /// A slow CPU of that host is through with a step.
     Cpu(u32, u32),
     /// The process of that host in that life had time to stop.

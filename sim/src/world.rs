@@ -178,7 +178,7 @@ impl Inner {
 
     fn means_something(&self, entry: &Entry) -> bool {
         match entry.event {
-            Event::Timer(_) => true,
+            Event::Timer(_) | Event::DiskFault(_) => true,
             Event::Arrive(id, _) | Event::Window(id, _) => self.net.conns.get(id).is_some(),
             Event::Retransmit(id, side) => self.net.is_overdue(id, side, entry.at),
             Event::Syn(id) | Event::SynAnswer(id, _) | Event::SynAgain(id) => self.net.is_connecting(id),
@@ -215,6 +215,7 @@ impl Inner {
             Event::SynAgain(id) => self.syn_again(id),
             Event::DiskEffect(id) => self.disk_effect(id),
             Event::DiskDone(id) => self.disk_done(id),
+            Event::DiskFault(host) => self.disk_tick(host),
             Event::Cpu(host, _) => self.step_done(host),
             Event::StopDeadline(host, _) => self.kill_later(host),
         }

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What a device writes whole or not at all, bytes.
 const SECTOR: usize = 512;
+/// What the cache writes back at once, bytes.
+pub(super) const PAGE: usize = 4096;
 /// Appends are joined in one record up to so many bytes and so long.
 const JOIN_BYTES: usize = 64 << 10;
 const JOIN_NS: u64 = 100_000_000;
@@ -19,6 +21,9 @@ pub(super) struct FileData {
     pending: VecDeque<Pending>,
     /// A sync was issued since the last change: the next append must not join a record that the sync covers.
     sealed: bool,
+    /// What the platter holds beneath the pending changes, where the cache shows something else: after a failed sync or a
+    /// write that went elsewhere.
+    platter: Option<Vec<u8>>,
     /// Handles that are open.
     pub(super) opens: u32,
 }
@@ -50,6 +55,18 @@ enum Redo {
 pub(super) struct Loss {
     pub(super) lost: u64,
     pub(super) kept: u64,
+}
+
+/// Which of a file's pending changes may survive a loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Truncations in order, and a truncation binds what came before it.
+    Own,
+    /// Truncations up to that sequence and no later ones; without holes, a file that grew ends where its first byte is
+    /// missing.
+    Journal { until: u64, holes: bool },
+    /// Each truncation by itself.
+    Loose,
 }
 
 /// Tells the model whether a change opened a new record, and how many bytes became pending.
@@ -121,6 +138,9 @@ impl FileData {
 
     /// All changes up to `sequence` are on the platter. Answers how many bytes are pending no more.
     pub(super) fn harden(&mut self, sequence: u64) -> u64 {
+        if self.platter.is_some() {
+            return self.retire(sequence, true).iter().map(|(_, len)| len).sum();
+        }
         let mut hardened = 0;
         while self.pending.front().is_some_and(|pending| pending.sequence <= sequence) {
             let pending = self.pending.pop_front().expect("there is a front");
@@ -129,24 +149,104 @@ impl FileData {
         hardened
     }
 
+    /// All changes up to `sequence` are forgotten: they are not pending any more, and never reach the platter by themselves.
+    /// Answers which bytes, as start and length.
+    pub(super) fn forget(&mut self, sequence: u64) -> Vec<(u64, u64)> {
+        self.retire(sequence, false)
+    }
+
+    /// Takes all changes up to `sequence` out of the log. If they arrive, the platter gets the pages that they touched, as
+    /// those were then, with all that else was in these pages.
+    fn retire(&mut self, sequence: u64, arrive: bool) -> Vec<(u64, u64)> {
+        let mut base = self.bytes.clone();
+        let mut redo: Vec<Redo> = self.pending.iter().rev().map(|pending| pending.change.undo(&mut base)).collect();
+        redo.reverse();
+        let mut platter = self.platter.take().unwrap_or_else(|| base.clone());
+        let mut retired = vec![];
+        for change in redo {
+            if self.pending.front().is_none_or(|pending| pending.sequence > sequence) {
+                break;
+            }
+            self.pending.pop_front();
+            change.apply(&mut base);
+            retired.extend(change.written());
+            if arrive {
+                change.reach(&base, &mut platter);
+            }
+        }
+        self.platter = Some(platter).filter(|platter| *platter != base);
+        retired
+    }
+
+    /// Bytes that are written and not on the platter, as start and length, up to `sequence`.
+    pub(super) fn pending_ranges(&self, sequence: u64) -> Vec<(u64, u64)> {
+        let pending = self.pending.iter().take_while(|pending| pending.sequence <= sequence);
+        pending.filter_map(|pending| pending.change.range()).collect()
+    }
+
+    /// The sequences of pending changes of the length.
+    pub(super) fn pending_cuts(&self) -> impl Iterator<Item = u64> + '_ {
+        let cuts = self.pending.iter().filter(|pending| matches!(pending.change, Change::Resize { .. }));
+        cuts.map(|pending| pending.sequence)
+    }
+
+    /// True if no pending change touches these bytes, so that the platter may have other ones without more ado. Those behind the
+    /// end of the file are clean.
+    pub(super) fn is_clean(&self, start: u64, end: u64) -> bool {
+        let end = end.min(self.bytes.len() as u64);
+        start >= end || self.pending.iter().all(|pending| pending.change.spares(start, end))
+    }
+
+    /// The page cache lets go of clean bytes: they read as on the platter from now on.
+    pub(super) fn evict(&mut self, start: u64, end: u64) {
+        let end = end.min(self.bytes.len() as u64);
+        assert!(self.is_clean(start, end), "only clean pages are evicted");
+        let Some(platter) = &self.platter else { return };
+        for place in start as usize..end as usize {
+            self.bytes[place] = platter.get(place).copied().unwrap_or(0);
+        }
+        if self.pending.is_empty() && *platter == self.bytes {
+            self.platter = None;
+        }
+    }
+
+    /// Clean bytes become others, in the cache and on the platter.
+    pub(super) fn damage(&mut self, start: u64, data: &[u8]) {
+        let (start, end) = (start as usize, start as usize + data.len());
+        assert!(end <= self.bytes.len() && self.is_clean(start as u64, end as u64), "only clean bytes are damaged");
+        self.bytes[start..end].copy_from_slice(data);
+        if let Some(platter) = &mut self.platter {
+            put(platter, start, data);
+        }
+    }
+
     /// Bytes written and not on the platter.
     pub(super) fn dirty(&self) -> u64 {
         self.pending.iter().map(|pending| pending.change.dirty()).sum()
     }
 
     /// Power is lost: the content becomes what the platter happens to hold.
-    pub(super) fn lose_power(&mut self, rng: &mut ChaCha8Rng) -> Loss {
-        if self.pending.is_empty() {
+    pub(super) fn lose_power(&mut self, rule: Rule, rng: &mut ChaCha8Rng) -> Loss {
+        if self.pending.is_empty() && self.platter.is_none() {
             return Loss::default();
         }
         let before = self.bytes.clone();
         let dirty = self.dirty();
+        let sequences: Vec<u64> = self.pending.iter().map(|pending| pending.sequence).collect();
         let redo = self.undo_all();
-        match draw(rng, 4) {
-            0 => {}
-            1 => redo.iter().for_each(|change| change.apply(&mut self.bytes)),
-            2 => survive_prefix(&mut self.bytes, &redo, rng),
-            _ => survive_sectors(&mut self.bytes, &redo, rng),
+        match self.platter.take() {
+            Some(platter) => self.bytes = platter,
+            None => assert!(!redo.is_empty(), "something was pending"),
+        }
+        match rule {
+            Rule::Journal { until, holes } => survive_journal(&mut self.bytes, &sequences, &redo, until, holes, rng),
+            Rule::Own | Rule::Loose => match draw(rng, 4) {
+                0 => {}
+                1 => redo.iter().for_each(|change| change.apply(&mut self.bytes)),
+                2 => survive_prefix(&mut self.bytes, &redo, rng),
+                _ if rule == Rule::Loose => survive_loosely(&mut self.bytes, &redo, rng),
+                _ => survive_sectors(&mut self.bytes, &redo, rng),
+            },
         }
         let lost = different(&before, &self.bytes);
         Loss { lost, kept: dirty.saturating_sub(lost) }
@@ -171,18 +271,36 @@ impl Change {
         }
     }
 
-    fn undo(self, bytes: &mut Vec<u8>) -> Redo {
+    fn range(&self) -> Option<(u64, u64)> {
         match self {
-            Change::Write { start, len, len_before, old } => {
+            Change::Write { start, len, .. } => Some((*start as u64, *len as u64)),
+            Change::Resize { .. } => None,
+        }
+    }
+
+    /// True if it leaves these bytes as they were.
+    fn spares(&self, from: u64, to: u64) -> bool {
+        match self {
+            Change::Write { start, len, len_before, .. } => {
+                let (start, end) = (*start as u64, (start + len) as u64);
+                to <= *len_before as u64 && (to <= start || end <= from)
+            }
+            Change::Resize { len_before, len_after, .. } => to <= (*len_before).min(*len_after) as u64,
+        }
+    }
+
+    fn undo(&self, bytes: &mut Vec<u8>) -> Redo {
+        match *self {
+            Change::Write { start, len, len_before, ref old } => {
                 let data = bytes[start..start + len].to_vec();
                 bytes.truncate(len_before);
-                put(bytes, start.min(len_before), &old);
+                put(bytes, start.min(len_before), old);
                 Redo::Write { start, data }
             }
-            Change::Resize { len_before, len_after, removed } => {
+            Change::Resize { len_before, len_after, ref removed } => {
                 assert_eq!(bytes.len(), len_after, "undo in order");
                 bytes.truncate(len_before);
-                bytes.extend_from_slice(&removed);
+                bytes.extend_from_slice(removed);
                 assert_eq!(bytes.len(), len_before, "a cut remembers all that it took");
                 Redo::Resize { len: len_after }
             }
@@ -195,6 +313,28 @@ impl Redo {
         match self {
             Redo::Write { start, data } => put(bytes, *start, data),
             Redo::Resize { len } => bytes.resize(*len, 0),
+        }
+    }
+
+    fn written(&self) -> Option<(u64, u64)> {
+        match self {
+            Redo::Write { start, data } => Some((*start as u64, data.len() as u64)),
+            Redo::Resize { .. } => None,
+        }
+    }
+
+    /// It arrives on a platter that may differ from `base`, the content after it: a write takes its whole pages along.
+    fn reach(&self, base: &[u8], platter: &mut Vec<u8>) {
+        match self {
+            Redo::Write { start, data } => {
+                let from = start / PAGE * PAGE;
+                let to = (start + data.len()).next_multiple_of(PAGE).min(base.len());
+                put(platter, from, &base[from..to]);
+                if start + data.len() == base.len() {
+                    platter.truncate(base.len()); // a write at the end takes the new length along
+                }
+            }
+            Redo::Resize { len } => platter.resize(*len, 0),
         }
     }
 
@@ -253,8 +393,65 @@ fn survive_sectors(bytes: &mut Vec<u8>, redo: &[Redo], rng: &mut ChaCha8Rng) {
     for change in considered {
         match change {
             Redo::Resize { len } => bytes.resize(*len, 0),
-            Redo::Write { start, data } => put_sectors(bytes, *start, data, &mut kept),
+            Redo::Write { start, data } => {
+                put_sectors(bytes, *start, data, &mut kept);
+            }
         }
+    }
+    let len = lengths[draw(rng, lengths.len() as u64) as usize];
+    bytes.resize(len, 0);
+}
+
+/// As with a journal that holds all truncations up to `until` and none after: of the writes before the first lost
+/// truncation each sector has any of its states.
+fn survive_journal(
+    bytes: &mut Vec<u8>,
+    sequences: &[u64],
+    redo: &[Redo],
+    until: u64,
+    holes: bool,
+    rng: &mut ChaCha8Rng,
+) {
+    let is_lost = |(sequence, change): (&u64, &Redo)| matches!(change, Redo::Resize { .. }) && *sequence > until;
+    let considered = &redo[..sequences.iter().zip(redo).position(is_lost).unwrap_or(redo.len())];
+    let mut kept = match draw(rng, 4) {
+        0 => all_states(considered).into_keys().map(|sector| (sector, 0)).collect(),
+        1 => all_states(considered),
+        _ => kept_states(considered, rng),
+    };
+    let (mut solid, mut missing) = (bytes.len(), usize::MAX);
+    for change in considered {
+        match change {
+            Redo::Resize { len } => {
+                // The new length is in the journal, whether the data below it arrived or not.
+                bytes.resize(*len, 0);
+                (solid, missing) = (*len, usize::MAX);
+            }
+            Redo::Write { start, data } => {
+                missing = missing.min(put_sectors(bytes, *start, data, &mut kept).max(solid));
+            }
+        }
+    }
+    bytes.truncate(if holes { usize::MAX } else { missing });
+}
+
+/// Without any order: each truncation is lost or kept by itself, each written sector has any of its states, and the length is
+/// one that the file had.
+fn survive_loosely(bytes: &mut Vec<u8>, redo: &[Redo], rng: &mut ChaCha8Rng) {
+    let mut lengths = vec![bytes.len()];
+    let mut kept = kept_states(redo, rng);
+    for change in redo {
+        match change {
+            Redo::Resize { .. } if draw(rng, 2) == 0 => continue,
+            Redo::Resize { len } => {
+                bytes.resize(*len, 0);
+                lengths.clear();
+            }
+            Redo::Write { start, data } => {
+                put_sectors(bytes, *start, data, &mut kept);
+            }
+        }
+        lengths.push(change.len_after(lengths.last().copied().unwrap_or(bytes.len())));
     }
     let len = lengths[draw(rng, lengths.len() as u64) as usize];
     bytes.resize(len, 0);
@@ -274,14 +471,20 @@ fn lengths(len: usize, changes: &[Redo], from: usize) -> Vec<usize> {
     lengths
 }
 
-/// Draws for every written sector how many of its writes arrived.
-fn kept_states(changes: &[Redo], rng: &mut ChaCha8Rng) -> BTreeMap<usize, u64> {
+/// How often each sector was written.
+fn all_states(changes: &[Redo]) -> BTreeMap<usize, u64> {
     let mut states: BTreeMap<usize, u64> = BTreeMap::new();
     for change in changes {
         if let Redo::Write { start, data } = change {
             sectors(*start, data.len()).for_each(|sector| *states.entry(sector).or_default() += 1);
         }
     }
+    states
+}
+
+/// Draws for every written sector how many of its writes arrived.
+fn kept_states(changes: &[Redo], rng: &mut ChaCha8Rng) -> BTreeMap<usize, u64> {
+    let mut states = all_states(changes);
     let arrived_in_ten = [1, 5, 9][draw(rng, 3) as usize];
     for writes in states.values_mut() {
         *writes = if draw(rng, 10) < arrived_in_ten { *writes } else { draw(rng, *writes + 1) };
@@ -289,18 +492,22 @@ fn kept_states(changes: &[Redo], rng: &mut ChaCha8Rng) -> BTreeMap<usize, u64> {
     states
 }
 
-/// Writes those sectors of a write that have arrivals left.
-fn put_sectors(bytes: &mut Vec<u8>, start: usize, data: &[u8], kept: &mut BTreeMap<usize, u64>) {
+/// Writes those sectors of a write that have arrivals left. Answers where the first of the others starts.
+fn put_sectors(bytes: &mut Vec<u8>, start: usize, data: &[u8], kept: &mut BTreeMap<usize, u64>) -> usize {
     let end = start + data.len();
+    let mut missing = usize::MAX;
     for sector in sectors(start, data.len()) {
         let left = kept.get_mut(&sector).expect("every written sector was drawn");
+        let from = (sector * SECTOR).max(start);
         if *left > 0 {
             *left -= 1;
-            let from = (sector * SECTOR).max(start);
             let to = ((sector + 1) * SECTOR).min(end);
             put(bytes, from, &data[from - start..to - start]);
+        } else {
+            missing = missing.min(from);
         }
     }
+    missing
 }
 
 /// The sectors that a write touches.

@@ -14,17 +14,34 @@
 //!   Changes older than the journal's commit interval are durable. ext4 would commit all directories at once; the model
 //!   is harsher, as code that leans on that breaks on other file systems.
 //! - Syncing a file keeps its own name too (ext4, XFS and btrfs do), unless [`DiskConfig::sync_keeps_entry`] is false.
-//!   A rename over an old file does not flush the new one's content (ext4's `auto_da_alloc` is not modelled): who relies on
-//!   it loses.
+//!   A rename over an old file does not flush the new one's content: who relies on it loses.
+//!
+//! That is [`FileSystem::PerDirectory`]; the other file systems say how they differ. [`DiskFault`] says what can be wrong with a
+//! disk beyond that.
 
+mod cache;
+mod config;
+mod drives;
+mod fault;
 mod file;
+mod harm;
 mod model;
+mod request;
 mod tree;
 
 #[cfg(test)]
+mod profile_tests;
+#[cfg(test)]
 mod tests;
 
-pub use model::{DiskConfig, DiskModel, FileId, PowerLoss, SyncMark};
+pub use config::{Device, DiskConfig, DiskMemory, DiskProfile, DiskSetup, DiskSetupError, FileSystem};
+pub use drives::DiskUse;
+pub(crate) use drives::{DriveMark, Drives, OpenFile};
+pub use fault::{
+    DISK_FAULTS, Damage, DamageKind, DiskFault, DiskFaultError, DiskFaultId, DiskFaultInfo, DiskFaultKind, When,
+};
+pub use model::{DiskModel, FileId, PowerLoss, SyncMark};
+pub(crate) use request::{Failure, Reply, Request};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;

@@ -1,19 +1,17 @@
 //! The disk of one machine.
 
+use super::config::{DiskConfig, FileSystem};
 use super::draw;
-use super::file::FileData;
-use super::tree::{Entry, Place, ROOT, Tree};
+use super::file::{FileData, PAGE, Rule};
+use super::tree::{Entry, Order, Place, ROOT, Tree};
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-/// What a killed write stops at, bytes.
-const PAGE: usize = 4096;
-
 /// An open file. It stays good when the file is renamed or removed, until `close`, `close_all`, `power_loss` or `wipe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
-    inode: u32,
+    pub(super) inode: u32,
     /// Which life of the process opened it.
     life: u32,
 }
@@ -23,37 +21,6 @@ pub struct FileId {
 pub struct SyncMark {
     inode: u32,
     sequence: u64,
-}
-
-/// Size and habits of a disk. Bytes and nanoseconds.
-#[derive(Clone, Debug)]
-pub struct DiskConfig {
-    /// Bytes that all files may hold together; beyond it operations fail with `StorageFull`.
-    pub capacity: u64,
-    /// Pending bytes older than this become durable by themselves (Linux `dirty_expire_centisecs`, 30 s).
-    pub dirty_age_ns: u64,
-    /// Beyond so many pending bytes the oldest become durable by themselves (`dirty_background_ratio`).
-    pub background_bytes: u64,
-    /// Beyond so many pending bytes writers wait (`dirty_ratio`); the model only answers `throttled()`.
-    pub hard_bytes: u64,
-    /// Directory changes older than this are durable by themselves (ext4 `commit=5`).
-    pub commit_age_ns: u64,
-    /// True: syncing a file makes its own directory entry durable, as ext4, XFS and btrfs do in practice. False: only a
-    /// sync of the directory does, which is all that POSIX promises.
-    pub sync_keeps_entry: bool,
-}
-
-impl Default for DiskConfig {
-    fn default() -> Self {
-        Self {
-            capacity: 64 << 30,
-            dirty_age_ns: 30_000_000_000,
-            background_bytes: 256 << 20,
-            hard_bytes: 512 << 20,
-            commit_age_ns: 5_000_000_000,
-            sync_keeps_entry: true,
-        }
-    }
 }
 
 /// What a loss of power did.
@@ -83,18 +50,37 @@ pub struct DiskModel {
     life: u32,
     dirty: u64,
     used: u64,
+    /// Of a file system with one journal: the last change that it holds for certain.
+    committed: u64,
+    /// Renames over old files whose journal entry must not come before the content: sequence and inode.
+    ordered: Vec<(u64, u32)>,
+    /// Files that are gone, for who keeps account of memory.
+    pub(super) freed: Vec<u32>,
 }
 
 impl DiskModel {
     /// An empty disk.
     pub fn new(config: DiskConfig) -> Self {
         let files = vec![None]; // the root directory's number
-        Self { config, files, tree: Tree::new(), aging: VecDeque::new(), sequence: 0, life: 0, dirty: 0, used: 0 }
+        Self {
+            config,
+            files,
+            tree: Tree::new(),
+            aging: VecDeque::new(),
+            sequence: 0,
+            life: 0,
+            dirty: 0,
+            used: 0,
+            committed: 0,
+            ordered: vec![],
+            freed: vec![],
+        }
     }
 
     /// Makes a directory and its parents; fine if it is there. `NotADirectory` where a file is in the way.
     pub fn create_dir(&mut self, path: &str, now_ns: u64) -> Result<(), ErrorKind> {
         self.write_back(now_ns);
+        self.tree.lookup(path)?; // a path that is none makes nothing
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         for end in ends.filter(|end| *end > 0) {
             match self.tree.lookup(&path[..end])? {
@@ -260,10 +246,133 @@ impl DiskModel {
             }
             _ => true,
         };
-        if is_dir || self.config.sync_keeps_entry {
-            self.tree.commit_touching(mark.inode, mark.sequence);
-            self.free_released();
+        match self.config.file_system {
+            FileSystem::Ext4Ordered | FileSystem::Xfs => self.commit_journal(mark.sequence),
+            FileSystem::Strict if is_dir => self.tree.commit_entries(mark.inode, mark.sequence),
+            FileSystem::Strict => {}
+            FileSystem::PerDirectory if is_dir || self.config.sync_keeps_entry => {
+                self.tree.commit_touching(mark.inode, mark.sequence);
+            }
+            FileSystem::PerDirectory => {}
         }
+        self.free_released();
+    }
+
+    /// The one journal is on the platter up to `sequence`, with the content that has to come before.
+    fn commit_journal(&mut self, sequence: u64) {
+        self.committed = self.committed.max(sequence);
+        self.tree.commit_all(sequence);
+        self.ordered.retain(|(rename, inode)| {
+            if *rename > sequence {
+                return true;
+            }
+            if let Some(Some(data)) = self.files.get_mut(*inode as usize) {
+                self.dirty -= data.harden(*rename);
+            }
+            false
+        });
+    }
+
+    /// A sync of a file fails: what its mark covers is not dirty any more and will not become durable. Answers which bytes,
+    /// as start and length.
+    pub fn sync_fail(&mut self, mark: SyncMark) -> Vec<(u64, u64)> {
+        let Some(Some(data)) = self.files.get_mut(mark.inode as usize) else { return vec![] };
+        let forgotten = data.forget(mark.sequence);
+        self.dirty -= forgotten.iter().map(|(_, len)| len).sum::<u64>();
+        forgotten
+    }
+
+    /// The bytes that a sync with this mark would make durable, as start and length.
+    pub(super) fn covered(&self, mark: SyncMark) -> Vec<(u64, u64)> {
+        let data = self.files.get(mark.inode as usize).and_then(Option::as_ref);
+        data.map(|data| data.pending_ranges(mark.sequence)).unwrap_or_default()
+    }
+
+    /// A write that the device puts elsewhere: the cache has it, the platter never will. What was pending before it becomes
+    /// durable.
+    pub(super) fn write_lost(&mut self, file: FileId, position: u64, data: &[u8], now: u64) -> Result<(), ErrorKind> {
+        let mark = self.sync_begin(file)?;
+        self.write_at(file, position, data, now)?;
+        self.dirty -= self.file_mut(file)?.harden(mark.sequence);
+        let sequence = self.sequence;
+        self.sync_fail(SyncMark { sequence, ..mark });
+        Ok(())
+    }
+
+    /// Clean bytes of a file change at rest. False, and nothing changed, if they are not clean or not there.
+    pub(super) fn damage(&mut self, inode: u32, start: u64, change: impl FnOnce(&mut [u8]), len: u64) -> bool {
+        let Some(Some(data)) = self.files.get_mut(inode as usize) else { return false };
+        if start + len > data.len() as u64 || !data.is_clean(start, start + len) {
+            return false;
+        }
+        data.evict(start, start + len);
+        let mut bytes = data.read(start, len as u32).to_vec();
+        change(&mut bytes);
+        data.damage(start, &bytes);
+        true
+    }
+
+    /// Bytes of a file by its inode; empty if it is gone.
+    pub(super) fn peek(&self, inode: u32, start: u64, len: u32) -> &[u8] {
+        let data = self.files.get(inode as usize).and_then(Option::as_ref);
+        data.map(|data| data.read(start, len)).unwrap_or_default()
+    }
+
+    /// The page cache lets go of these bytes. False if some of them are dirty.
+    pub(super) fn evict(&mut self, inode: u32, start: u64, end: u64) -> bool {
+        let Some(Some(data)) = self.files.get_mut(inode as usize) else { return true };
+        let clean = data.is_clean(start, end);
+        if clean {
+            data.evict(start, end);
+        }
+        clean
+    }
+
+    /// Every clean byte reads as on the platter: nothing of it is in memory any more.
+    pub(super) fn evict_all(&mut self) {
+        let page = PAGE as u64;
+        for data in self.files.iter_mut().flatten() {
+            for start in (0..data.len() as u64).step_by(PAGE) {
+                if data.is_clean(start, start + page) {
+                    data.evict(start, start + page);
+                }
+            }
+        }
+    }
+
+    /// A path of a file, if it has one.
+    pub(super) fn path_of(&self, inode: u32) -> Option<String> {
+        self.tree.path_of(inode)
+    }
+
+    /// Every file that has a name, with its inode, in the order of their paths.
+    pub(super) fn named(&self) -> Vec<(String, u32)> {
+        let named = self.files().into_iter().filter_map(|(path, _)| {
+            let inode = self.tree.lookup(&path).ok()??.inode;
+            Some((path, inode))
+        });
+        named.collect()
+    }
+
+    /// Whether that path stands for something.
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.tree.lookup(path).is_ok_and(|entry| entry.is_some())
+    }
+
+    /// All names are on the platter.
+    pub(super) fn commit_names(&mut self) {
+        self.tree.commit_all(self.sequence);
+        self.free_released();
+    }
+
+    /// True without any file, open ones that have no name included.
+    pub(super) fn has_no_file(&self) -> bool {
+        self.files.iter().flatten().next().is_none()
+    }
+
+    /// Size and habits.
+    pub(super) fn config(&self) -> &DiskConfig {
+        &self.config
     }
 
     /// Renames a file or directory, replacing a file (or empty directory) that has the new name.
@@ -283,7 +392,11 @@ impl DiskModel {
         if entry.is_dir && to.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
             return Err(ErrorKind::InvalidInput);
         }
+        let replaces = self.tree.entry(&to_place).is_some();
         self.change(Some(from_place), Some(to_place), entry, now_ns);
+        if replaces && !entry.is_dir && self.config.file_system == FileSystem::Ext4Ordered {
+            self.ordered.push((self.sequence, entry.inode));
+        }
         Ok(())
     }
 
@@ -313,7 +426,10 @@ impl DiskModel {
             }
         }
         if self.tree.oldest_ns().is_some_and(|oldest| oldest + self.config.commit_age_ns <= now_ns) {
-            self.tree.commit_until(now_ns - self.config.commit_age_ns);
+            let last = self.tree.commit_until(now_ns - self.config.commit_age_ns);
+            if matches!(self.config.file_system, FileSystem::Ext4Ordered | FileSystem::Xfs) {
+                self.commit_journal(last);
+            }
             self.free_released();
         }
     }
@@ -343,7 +459,8 @@ impl DiskModel {
     pub fn power_loss(&mut self, now_ns: u64, rng: &mut ChaCha8Rng) -> PowerLoss {
         self.write_back(now_ns);
         self.close_all();
-        let mut loss = PowerLoss { lost_entries: self.tree.lose_power(rng), ..PowerLoss::default() };
+        let (lost_entries, rule) = self.lose_names(rng);
+        let mut loss = PowerLoss { lost_entries, ..PowerLoss::default() };
         for inode in std::mem::take(&mut self.tree.released) {
             if let Some(data) = self.files[inode as usize].take() {
                 loss.files += 1;
@@ -351,7 +468,7 @@ impl DiskModel {
             }
         }
         for data in self.files.iter_mut().flatten() {
-            let file = data.lose_power(rng);
+            let file = data.lose_power(rule, rng);
             loss.files += u32::from(file.lost > 0);
             loss.lost_bytes += file.lost;
             loss.kept_bytes += file.kept;
@@ -362,12 +479,41 @@ impl DiskModel {
         loss
     }
 
+    /// Names after a loss of power, how many changes of them are lost, and what that means for contents.
+    fn lose_names(&mut self, rng: &mut ChaCha8Rng) -> (u32, Rule) {
+        let holes = match self.config.file_system {
+            FileSystem::PerDirectory => return (self.tree.lose_power(Order::Directory, rng), Rule::Own),
+            FileSystem::Strict => return (self.tree.lose_power(Order::Loose, rng), Rule::Loose),
+            FileSystem::Ext4Ordered => false,
+            FileSystem::Xfs => true,
+        };
+        let until = self.draw_journal_end(rng);
+        self.commit_journal(until);
+        self.ordered.clear();
+        (self.tree.lose_rest(), Rule::Journal { until, holes })
+    }
+
+    /// How far the journal came, as a sequence. Draws nothing where nothing is pending.
+    fn draw_journal_end(&self, rng: &mut ChaCha8Rng) -> u64 {
+        let cuts = self.files.iter().flatten().flat_map(|data| data.pending_cuts());
+        let mut journalled: Vec<u64> = self.tree.pending().chain(cuts).filter(|at| *at > self.committed).collect();
+        journalled.sort_unstable();
+        if journalled.is_empty() {
+            return self.committed;
+        }
+        match draw(rng, journalled.len() as u64 + 1) {
+            0 => self.committed,
+            kept => journalled[kept as usize - 1],
+        }
+    }
+
     /// A new, empty disk in the same machine.
     pub fn wipe(&mut self) {
         self.life += 1;
         self.files.iter_mut().for_each(|data| *data = None);
         self.tree = Tree::new();
         self.aging.clear();
+        self.ordered.clear();
         (self.dirty, self.used) = (0, 0);
     }
 
@@ -448,6 +594,7 @@ impl DiskModel {
         if let Some(data) = self.files[inode as usize].take_if(|data| data.opens == 0) {
             self.used -= data.len() as u64;
             self.dirty -= data.dirty();
+            self.freed.push(inode);
         }
     }
 }

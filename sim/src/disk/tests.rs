@@ -424,8 +424,8 @@ struct History {
 }
 
 impl History {
-    fn new() -> Self {
-        let mut disk = disk();
+    fn new(file_system: FileSystem) -> Self {
+        let mut disk = DiskModel::new(DiskConfig::of(file_system));
         disk.create_dir("d", 0).unwrap();
         sync_dir(&mut disk, "d");
         Self { disk, expected: BTreeMap::new(), now_ns: 0, fill: 0 }
@@ -521,9 +521,10 @@ proptest! {
 
     #[test]
     fn synced_bytes_survive_and_the_rest_is_made_of_sectors_that_were_written(
-        steps in proptest::collection::vec(step(), 1..40)
+        file_system in prop::sample::select(vec![FileSystem::Ext4Ordered, FileSystem::Xfs, FileSystem::PerDirectory]),
+        steps in proptest::collection::vec(step(), 1..40),
     ) {
-        let mut history = History::new();
+        let mut history = History::new(file_system);
         steps.iter().for_each(|step| history.step(step));
         history.power_loss(1);
         let used: u64 = history.disk.files().iter().map(|(_, len)| len).sum();

@@ -21,8 +21,17 @@ struct Dir {
     durable: BTreeMap<String, Entry>,
 }
 
+/// In what order changes of names reach the platter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Each directory its own.
+    Directory,
+    /// None but that of changes of one name or one inode.
+    Loose,
+}
+
 /// A name in a directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) dir: u32,
     pub(super) name: String,
@@ -46,6 +55,29 @@ impl Change {
         let places = [&self.from, &self.to].into_iter().flatten().map(|place| place.dir);
         places.chain([self.entry.inode]).chain(self.replaced)
     }
+
+    /// The same where directories bind nothing: what it moves and replaces, and the names.
+    fn bonds(&self) -> impl Iterator<Item = Bond> + '_ {
+        let places = [&self.from, &self.to].into_iter().flatten().cloned().map(Bond::Place);
+        places.chain([Bond::Inode(self.entry.inode)]).chain(self.replaced.map(Bond::Inode))
+    }
+
+    /// The inodes that lose a name by it for good.
+    fn ended(&self) -> impl Iterator<Item = u32> + '_ {
+        self.replaced.into_iter().chain(self.to.is_none().then_some(self.entry.inode))
+    }
+
+    /// Whether it rests on that one of these directories is there.
+    fn rests_on(&self, dirs: &BTreeSet<u32>) -> bool {
+        [&self.from, &self.to].into_iter().flatten().any(|place| dirs.contains(&place.dir))
+    }
+}
+
+/// What binds two changes to their order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bond {
+    Inode(u32),
+    Place(Place),
 }
 
 #[derive(Debug)]
@@ -132,12 +164,48 @@ impl Tree {
         self.journal.front().map(|change| change.since_ns)
     }
 
-    /// Changes made at `until_ns` or before become durable.
-    pub(super) fn commit_until(&mut self, until_ns: u64) {
+    /// Changes made at `until_ns` or before become durable. Answers the sequence of the last one, 0 for none.
+    pub(super) fn commit_until(&mut self, until_ns: u64) -> u64 {
+        let mut last = 0;
         while self.journal.front().is_some_and(|change| change.since_ns <= until_ns) {
+            let change = self.journal.pop_front().expect("there is a front");
+            last = change.sequence;
+            self.commit(change);
+        }
+        last
+    }
+
+    /// All changes up to `sequence` become durable.
+    pub(super) fn commit_all(&mut self, sequence: u64) {
+        while self.journal.front().is_some_and(|change| change.sequence <= sequence) {
             let change = self.journal.pop_front().expect("there is a front");
             self.commit(change);
         }
+    }
+
+    /// The sequences of the changes that are not durable, in order.
+    pub(super) fn pending(&self) -> impl Iterator<Item = u64> + '_ {
+        self.journal.iter().map(|change| change.sequence)
+    }
+
+    /// Changes up to `sequence` of the entries of one directory become durable, with the earlier ones that they rest on,
+    /// but not the name of the directory itself.
+    pub(super) fn commit_entries(&mut self, dir: u32, sequence: u64) {
+        let mut bound = BTreeSet::new();
+        let mut dirs = BTreeSet::from([dir]);
+        let (mut commit, mut keep) = (VecDeque::new(), VecDeque::new());
+        while let Some(change) = self.journal.pop_back() {
+            let wanted = change.rests_on(&dirs) || change.bonds().any(|bond| bound.contains(&bond));
+            if change.sequence <= sequence && wanted {
+                bound.extend(change.bonds());
+                dirs.extend(change.ended()); // a directory goes after all that happened in it
+                commit.push_front(change);
+            } else {
+                keep.push_front(change);
+            }
+        }
+        self.journal = keep;
+        commit.into_iter().for_each(|change| self.commit(change));
     }
 
     /// Changes up to `sequence` that touch `inode` become durable, with the earlier ones that they rest on.
@@ -178,8 +246,45 @@ impl Tree {
         &mut self.dirs.get_mut(&dir).expect("a directory with durable changes is there").durable
     }
 
-    /// Power is lost: of each directory's pending changes a drawn prefix survives. Answers how many did not.
-    pub(super) fn lose_power(&mut self, rng: &mut ChaCha8Rng) -> u32 {
+    /// Power is lost: of the pending changes survive what a journal of that order may hold, as drawn. Answers how many did
+    /// not.
+    pub(super) fn lose_power(&mut self, order: Order, rng: &mut ChaCha8Rng) -> u32 {
+        let lost = match order {
+            Order::Directory => self.lose_by_directory(rng),
+            Order::Loose => self.lose_loosely(rng),
+        };
+        self.forget_cache();
+        lost
+    }
+
+    /// What is still pending is lost. Answers how many changes that was.
+    pub(super) fn lose_rest(&mut self) -> u32 {
+        let lost = self.journal.len() as u32;
+        self.journal.clear();
+        self.forget_cache();
+        lost
+    }
+
+    fn lose_loosely(&mut self, rng: &mut ChaCha8Rng) -> u32 {
+        let lose_of_four = [0, 1, 2, 4][draw(rng, 4) as usize];
+        let (mut cut, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        let mut lost = 0;
+        while let Some(change) = self.journal.pop_front() {
+            let bound = change.bonds().any(|bond| cut.contains(&bond)) || change.rests_on(&gone);
+            if bound || draw(rng, 4) < lose_of_four {
+                if change.from.is_none() && change.entry.is_dir {
+                    gone.insert(change.entry.inode);
+                }
+                cut.extend(change.bonds());
+                lost += 1;
+            } else {
+                self.commit(change);
+            }
+        }
+        lost
+    }
+
+    fn lose_by_directory(&mut self, rng: &mut ChaCha8Rng) -> u32 {
         let lose_of_four = [0, 1, 2, 4][draw(rng, 4) as usize];
         let mut cut = BTreeSet::new();
         let mut lost = 0;
@@ -191,7 +296,6 @@ impl Tree {
                 self.commit(change);
             }
         }
-        self.forget_cache();
         lost
     }
 
@@ -210,6 +314,19 @@ impl Tree {
         self.dirs = reached;
         let gone = before.into_iter().filter(|inode| !self.holds.contains_key(inode)).collect::<Vec<_>>();
         self.released.extend(gone);
+    }
+
+    /// A path that leads to an inode, if one does.
+    pub(super) fn path_of(&self, inode: u32) -> Option<String> {
+        self.find(ROOT, inode)
+    }
+
+    fn find(&self, dir: u32, inode: u32) -> Option<String> {
+        self.dirs[&dir].now.iter().find_map(|(name, entry)| match entry {
+            entry if entry.inode == inode => Some(name.clone()),
+            Entry { is_dir: true, inode: inner } => self.find(*inner, inode).map(|rest| format!("{name}/{rest}")),
+            _ => None,
+        })
     }
 
     /// True while a name or a pending change leads to the inode.
