@@ -2,6 +2,7 @@
 
 pub mod campaign;
 pub mod cli;
+pub mod doctor;
 pub mod library;
 pub mod script;
 pub mod stage;

@@ -128,6 +128,16 @@ pub(crate) fn host_name(host: u32) -> Option<String> {
     NAMES.try_with(|names| names.try_borrow().ok()?.hosts.get(host as usize).cloned()).ok().flatten()
 }
 
+/// Who runs, for a line of the trace.
+pub(crate) fn who() -> String {
+    let context = current();
+    match (host_name(context.host), context.name) {
+        (Some(host), task) => format!("{host}/{}", task_name(task)),
+        (None, 0) => "world".to_owned(),
+        (None, task) => format!("stage/{}", task_name(task)),
+    }
+}
+
 /// Inside a run: simulated nanoseconds and the name of the current host (`stage` outside all hosts). For log lines.
 pub fn stamp() -> Option<(u64, String)> {
     run_thread()?;

@@ -47,6 +47,7 @@ mod stage_disk;
 mod stop;
 mod timer;
 mod trace;
+mod trace_diff;
 mod waits;
 mod world;
 
@@ -67,6 +68,7 @@ pub use stage::{Host, HostState, World};
 #[doc(hidden)]
 pub use stop::draw;
 pub use stop::{DiskFate, StopSignal, reserve, stop_signal};
+pub use trace_diff::{TraceDifference, first_difference};
 pub use world::{Director, Listener};
 
 #[doc(hidden)]

@@ -239,6 +239,15 @@ impl World {
         flush();
     }
 
+    /// Puts something that code of the run saw or did into the trace, and says when that was, in nanoseconds. `word` goes
+    /// into the hash; the line is made only if lines are kept.
+    pub fn note(&self, word: u64, line: impl FnOnce() -> String) -> u64 {
+        self.with(|world| {
+            world.trace.note(world.now, crate::trace::Kind::Observe, [word, 0, 0], line);
+            world.now
+        })
+    }
+
     /// Tasks that are alive.
     pub fn live_tasks(&self) -> usize {
         self.with(|world| world.exec.live())
@@ -281,7 +290,9 @@ impl Inner {
 
     pub(crate) fn note_process(&mut self, host: u32, what: &'static str, value: u64) {
         let words = [u64::from(host), what.len() as u64, value];
-        self.trace.note(self.now, crate::trace::Kind::Process, words, || format!("{host} {what} {value}"));
+        self.trace.note(self.now, crate::trace::Kind::Process, words, || {
+            format!("{} {what} {value}", ctx::host_name(host).unwrap_or_default())
+        });
     }
 
     /// Ends the process of a host, in the order in which a kernel does: nothing of it runs, then its sockets close.

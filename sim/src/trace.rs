@@ -1,4 +1,7 @@
-//! All that happens, folded into one number; as text too for those who ask.
+//! All that happens, folded into one number; as text too for those who ask: `TIME KIND WHO WHAT`, where `WHO` is the
+//! `host/task` that ran, or `world` for what happened by itself, and `WHAT` ends with a digest of what was hashed.
+
+use crate::ctx;
 
 /// The running hash of a run and, if asked for, its lines.
 #[derive(Debug)]
@@ -18,7 +21,9 @@ impl Trace {
         let hash = fold(fold(self.hash, now_ns), kind as u64);
         self.hash = fold(fold(fold(hash, words[0]), words[1]), words[2]);
         if let Some(lines) = &mut self.lines {
-            lines.push(format!("{now_ns} {} {}", kind.name(), line()));
+            // What was hashed stands in the line: no two lines are equal whose events are not.
+            let mark = words.into_iter().fold(0, fold);
+            lines.push(format!("{now_ns} {} {} {} #{mark:016x}", kind.name(), ctx::who(), line()));
         }
     }
 }
@@ -37,6 +42,7 @@ pub(crate) enum Kind {
     Process,
     Fault,
     Spawn,
+    Observe,
 }
 
 impl Kind {
@@ -53,6 +59,7 @@ impl Kind {
             Self::Process => "process",
             Self::Fault => "fault",
             Self::Spawn => "spawn",
+            Self::Observe => "observe",
         }
     }
 }

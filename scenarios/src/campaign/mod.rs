@@ -7,7 +7,9 @@ mod draft;
 mod generate;
 mod profile;
 mod sweep;
+mod twice;
 
 pub use generate::generate;
 pub use profile::{Biases, Families, Profile};
-pub use sweep::{Finding, Judged, Sweep, Tally, difference, judge_seed, sweep};
+pub use sweep::{Finding, Judged, Sweep, Tally, judge_seed, sweep};
+pub use twice::{difference, first_event, trace};

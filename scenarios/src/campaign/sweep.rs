@@ -1,8 +1,9 @@
 //! Many seeds on many threads, handed on in the order of seeds, so that a campaign's answer does not depend on who was
 //! faster.
 
+use super::twice::{difference, first_event};
 use crate::script::Script;
-use crate::stage::{RunOptions, RunResult, run};
+use crate::stage::{RunOptions, run};
 use klamm_checkers::{Merged, Report, Standing, merge};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -37,7 +38,7 @@ pub struct Judged {
     pub report: Report,
     /// Steps that never struck.
     pub never_struck: Vec<String>,
-    /// The first line in which a second run of the seed differed, if it was run twice and did.
+    /// Where a second run of the seed differed, if it was run twice and did: the first event with its node and cause.
     pub difference: Option<String>,
 }
 
@@ -89,21 +90,11 @@ pub fn judge_seed(script: Script, seed: u64, check: bool) -> Judged {
     let options = RunOptions { seed: Some(seed), trace: false };
     let first = run(&script, options);
     let difference = check.then(|| difference(&first, &run(&script, options))).flatten();
+    let difference = difference.map(|told| match first_event(&script, seed, None) {
+        Some(event) => format!("{event}\n  history {told}"),
+        None => told,
+    });
     Judged { seed, script, report: first.report, never_struck: first.never_struck, difference }
-}
-
-/// Where two runs that should be one part, as text.
-pub fn difference(first: &RunResult, second: &RunResult) -> Option<String> {
-    let entries = first.history.entries.iter().zip(&second.history.entries);
-    if let Some((a, b)) = entries.into_iter().find(|(a, b)| a != b) {
-        return Some(format!("first: {a:?}; second: {b:?}"));
-    }
-    let (a, b) = (first.history.entries.len(), second.history.entries.len());
-    if a != b {
-        return Some(format!("the first history has {a} entries, the second {b}"));
-    }
-    let (a, b) = (first.trace_hash, second.trace_hash);
-    (a != b).then(|| format!("histories are equal, the worlds' traces are not: {a:016x} and {b:016x}"))
 }
 
 /// Sweeps; `each` is called in the order of seeds and may stop it.

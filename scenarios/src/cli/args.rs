@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+use crate::stage::Plant;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use klamm_base::Guard;
 use std::ops::Range;
@@ -44,6 +45,13 @@ Examples:
     /// Judge a saved history again.
     #[command(after_help = "Example:\n  klamm check run.jsonl --json")]
     Check(CheckArgs),
+    /// Prove that seeds repeat: each one in order, in reverse, in threads, in other processes, and with tracing on.
+    #[command(after_help = "\
+Examples:
+  klamm doctor --seeds 200
+  klamm doctor --seeds 10 --hashes here.txt       one line a seed, to compare with another build or machine
+  klamm doctor --seeds 2 --plant clock            a leak on purpose: exit 4, and the first differing event")]
+    Doctor(DoctorArgs),
     /// Serve real Kafka clients on TCP.
     #[command(after_help = "\
 Example:
@@ -120,6 +128,34 @@ pub struct CheckArgs {
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How many seeds, from 0 on [default: 20].
+    #[arg(long, value_name = "N", conflicts_with = "seed_range", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
+    /// These seeds, the last one not included.
+    #[arg(long, value_name = "A..B", value_parser = seed_range)]
+    pub seed_range: Option<Range<u64>>,
+    /// From which profile scripts are drawn.
+    #[arg(long, value_name = "NAME", default_value = "core")]
+    pub profile: String,
+    /// Plant a leak from the real world into every run; it must be found.
+    #[arg(long, value_name = "KIND")]
+    pub plant: Option<Plant>,
+    /// Write one line a seed: its trace hash and the hash of its history's bytes.
+    #[arg(long, value_name = "FILE")]
+    pub hashes: Option<PathBuf>,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+    /// Compare nothing, print what --hashes writes: for the process that started this one.
+    #[arg(long, hide = true)]
+    pub only_hashes: bool,
+    /// With --only-hashes: write the trace of the first seed as text.
+    #[arg(long, hide = true, value_name = "FILE", requires = "only_hashes")]
+    pub trace_to: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

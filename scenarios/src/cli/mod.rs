@@ -4,6 +4,7 @@ mod args;
 mod broker;
 mod campaign;
 mod check;
+mod doctor;
 mod list;
 mod log;
 mod run;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::List { what } => list::list(what),
         Command::Check(args) => check::check(args),
         Command::Broker(args) => broker::broker(args),
+        Command::Doctor(args) => doctor::doctor(args),
     };
     let exit = ended.unwrap_or_else(|Bad(report)| {
         eprintln!("error: {report}");

@@ -7,6 +7,7 @@ mod effects;
 mod finale;
 mod ledger;
 mod machines;
+mod plant;
 mod recorder;
 mod roster;
 mod run;
@@ -15,5 +16,6 @@ mod watch;
 mod workload;
 
 pub use ledger::{Committed, Ledger};
+pub use plant::Plant;
 pub use roster::{HostIx, PORT, Role, Roster};
-pub use run::{RunOptions, RunResult, run};
+pub use run::{RunOptions, RunResult, run, run_planted};

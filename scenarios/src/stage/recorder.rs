@@ -53,7 +53,8 @@ impl Observer for Recorder {
     fn observe(&self, source: Source, observation: Observation) {
         tracing::trace!(?source, ?observation);
         let wakes = matters(&observation, self.appends, self.acks);
-        self.recording.lock().push(self.world.now_ns(), Event::Stack { source, observation });
+        let now = self.world.note(word(source), || format!("{source:?} {observation:?}"));
+        self.recording.lock().push(now, Event::Stack { source, observation });
         if wakes {
             self.world.flag_director();
         }
@@ -61,6 +62,14 @@ impl Observer for Recorder {
 
     fn frame(&self) {
         self.recording.frames.fetch_add(1, Relaxed);
+    }
+}
+
+/// Who speaks, for the hash of the trace; what was said is in the history.
+fn word(source: Source) -> u64 {
+    match source {
+        Source::Node(node) => u64::from(node.0.cast_unsigned()),
+        Source::Client(client) => 1 << 32 | u64::from(client.0),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One sealed run: a script and a seed in, a history and its verdicts out. It reads no environment and writes no static.
 
+use super::plant::{self, Plant};
 use super::show::Show;
 use crate::script::{Script, Span};
 use klamm_base::Guards;
@@ -52,6 +53,11 @@ const LIMIT: Span = Span(4 * 3_600_000_000_000);
 
 /// Runs a script and judges it. A pure function of the script, its seed and its guards.
 pub fn run(script: &Script, options: RunOptions) -> RunResult {
+    run_planted(script, options, None)
+}
+
+/// The same, with a leak planted: then it is pure no more, which `klamm doctor` must find out.
+pub fn run_planted(script: &Script, options: RunOptions, plant: Option<Plant>) -> RunResult {
     let seed = options.seed.unwrap_or(script.seed);
     let recording = Recording::default();
     let usual = Latency::between(script.cluster.latency_min.0, script.cluster.latency_max.0);
@@ -63,9 +69,18 @@ pub fn run(script: &Script, options: RunOptions) -> RunResult {
     };
     let (played, kept) = (script.clone(), recording.clone());
     let guards = Guards::without(&script.without);
+    let mut seedling = plant.map(Plant::dig);
+    let leak = plant.zip(seedling.as_mut().and_then(plant::Seedling::take));
     let ended = klamm_sim::run(config, move |world| {
-        Box::pin(async move { Show::open(world, played, guards, kept, usual).play().await })
+        Box::pin(async move {
+            let show = Show::open(world, played, guards, kept, usual);
+            if let Some((plant, leak)) = leak {
+                plant::grow(world, plant, leak);
+            }
+            show.play().await
+        })
     });
+    drop(seedling);
     let (panic, never_struck) = match ended.outcome {
         Ok(never_struck) => (None, never_struck),
         Err(panic) => (Some(panic), Vec::new()),

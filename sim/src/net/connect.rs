@@ -65,8 +65,9 @@ impl Inner {
         self.net.next_token += 1;
         let token = self.net.next_token;
         self.net.ports.insert((host, port), Port { token, queue: VecDeque::new(), waker: None });
-        self.trace
-            .note(self.now, Kind::Connect, [u64::from(host), u64::from(port), 0], || format!("listen {host}:{port}"));
+        self.trace.note(self.now, Kind::Connect, [u64::from(host), u64::from(port), 0], || {
+            format!("listen {}:{port}", self.machines[host as usize].name)
+        });
         Ok(ListenId { host, port, token })
     }
 
@@ -126,7 +127,7 @@ impl Inner {
         let id = self.net.connects.insert_with(|_| connecting);
         let port = u64::from(to.port);
         self.trace.note(self.now, Kind::Connect, [u64::from(from), u64::from(host), port], || {
-            format!("{from} > {to} {role}")
+            format!("{} > {}:{port} {role}", self.machines[from as usize].name, self.machines[host as usize].name)
         });
         self.ask(id);
         Ok(id)
@@ -181,7 +182,8 @@ impl Inner {
         let is_full = listener.is_some_and(|listener| listener.queue.len() >= backlog);
         let accepted = listener.is_some();
         self.trace.note(self.now, Kind::Syn, [u64::from(from), u64::from(to), u64::from(accepted)], || {
-            format!("{from} > {to} {accepted}")
+            let names = [from, to].map(|host| &self.machines[host as usize].name);
+            format!("{} > {}:{port} {}", names[0], names[1], if accepted { "accepted" } else { "refused" })
         });
         if self.machines[to as usize].powered && !is_full && self.reaches(to, from) {
             let now = self.now;
@@ -192,11 +194,15 @@ impl Inner {
 
     /// The answer arrives.
     pub fn syn_answer(&mut self, id: Id, accepted: bool) {
+        let connecting = self.net.connects.get(id).expect("a connect under way");
+        let (from, to, port, role) = (connecting.from, connecting.to, connecting.port, connecting.role);
+        self.trace.note(self.now, Kind::Syn, [u64::from(to), u64::from(from), 2 | u64::from(accepted)], || {
+            let names = [to, from].map(|host| &self.machines[host as usize].name);
+            format!("{}:{port} > {} {}", names[0], names[1], if accepted { "established" } else { "refused" })
+        });
         if !accepted {
             return self.answer(id, Err(ErrorKind::ConnectionRefused));
         }
-        let connecting = self.net.connects.get(id).expect("a connect under way");
-        let (from, to, port, role) = (connecting.from, connecting.to, connecting.port, connecting.role);
         let client = Address { host: self.machines[from as usize].name.clone(), port: self.free_port(from) };
         let server = Address { host: self.machines[to as usize].name.clone(), port };
         let mut conn = Box::new(Conn::new(role, client, from, server, to));

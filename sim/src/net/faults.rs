@@ -2,6 +2,7 @@
 
 use super::Latency;
 use super::conn::{Conn, EndId};
+use crate::ctx;
 use crate::event::{LinkState, WorldEvent};
 use crate::slab::Id;
 use crate::timer::Event;
@@ -23,7 +24,10 @@ impl Inner {
             link.down_since = now;
         }
         let words = [u64::from(from), u64::from(to), state as u64];
-        self.trace.note(now, Kind::Fault, words, || format!("link {from} > {to} {state:?}"));
+        self.trace.note(now, Kind::Fault, words, || {
+            let names = [from, to].map(|host| ctx::host_name(host).unwrap_or_default());
+            format!("{} > {} {state:?}", names[0], names[1])
+        });
         let event = WorldEvent::LinkChanged { from: self.name(from), to: self.name(to), state };
         self.tell(event);
         if state == LinkState::Up {
@@ -45,7 +49,10 @@ impl Inner {
         }
         link.latency = latency;
         let words = [u64::from(from) << 32 | u64::from(to), latency.min_ns, latency.max_ns];
-        self.trace.note(self.now, Kind::Fault, words, || format!("latency {from} > {to} {latency:?}"));
+        self.trace.note(self.now, Kind::Fault, words, || {
+            let names = [from, to].map(|host| ctx::host_name(host).unwrap_or_default());
+            format!("{} > {} {latency:?}", names[0], names[1])
+        });
         let (min_ns, max_ns) = (latency.min_ns, latency.max_ns);
         let event = WorldEvent::LatencyChanged { from: self.name(from), to: self.name(to), min_ns, max_ns };
         self.tell(event);
