@@ -213,13 +213,14 @@ async fn paths_stay_below_the_root(stage: Stage) {
 }
 
 /// Polls it once.
-async fn begin(operation: &mut BoxFuture<io::Result<()>>) {
+/// Polls once; true if the operation is at its end already, and must not be polled again.
+async fn begin(operation: &mut BoxFuture<io::Result<()>>) -> bool {
     poll_fn(|cx| {
         let early = operation.as_mut().poll(cx);
         assert!(matches!(early, Poll::Pending | Poll::Ready(Ok(()))), "{early:?}");
-        Poll::Ready(())
+        Poll::Ready(early.is_ready())
     })
-    .await;
+    .await
 }
 
 async fn an_operation_begins_with_its_first_poll_and_needs_no_more(stage: Stage) {
@@ -238,10 +239,13 @@ async fn an_operation_begins_with_its_first_poll_and_needs_no_more(stage: Stage)
 async fn appends_side_by_side_are_each_whole(stage: Stage) {
     let file = create(&stage.server.disk, "f", "").await;
     let mut operations: Vec<_> = (0..50u8).map(|n| file.append(Bytes::from(vec![n; 100]))).collect();
-    for operation in &mut operations {
-        begin(operation).await;
+    let mut open = Vec::new();
+    for mut operation in operations.drain(..) {
+        if !begin(&mut operation).await {
+            open.push(operation);
+        }
     }
-    for operation in operations {
+    for operation in open {
         operation.await.unwrap();
     }
     let bytes = file.read_at(0, u32::MAX).await.unwrap();
