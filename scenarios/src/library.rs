@@ -62,6 +62,11 @@ pub fn scripts() -> Vec<&'static str> {
     listed(texts::LIBRARY)
 }
 
+/// Names of the bug base's scripts: runs that once broke a promise.
+pub fn bugs() -> Vec<&'static str> {
+    listed(texts::BUGS)
+}
+
 /// Names of the profiles.
 pub fn profiles() -> Vec<&'static str> {
     listed(texts::PROFILES)

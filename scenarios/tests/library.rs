@@ -17,8 +17,20 @@ const MORE_SEEDS: u64 = 4;
 
 fn main() {
     let args = Arguments::from_args();
-    let trials = library::scripts().into_iter().map(|name| Trial::test(name, move || tell(name)));
-    libtest_mimic::run(&args, trials.collect()).exit();
+    let bugs = library::bugs().into_iter().map(|name| Trial::test(format!("bugs/{name}"), move || stays_mended(name)));
+    let stories = library::scripts().into_iter().map(|name| Trial::test(name, move || tell(name)));
+    libtest_mimic::run(&args, bugs.chain(stories).collect()).exit();
+}
+
+/// A run that once broke a promise breaks none now.
+fn stays_mended(name: &str) -> Result<(), Failed> {
+    let script = library::script(name).expect("it is listed").map_err(|error| error.to_string())?;
+    let result = run(&script, RunOptions::default());
+    expect(name, &script, &result)?;
+    match result.report.violated() {
+        violated if violated.is_empty() => Ok(()),
+        violated => Err(format!("{violated:?} violated\n{}", repro(name, &script)).into()),
+    }
 }
 
 fn tell(name: &str) -> Result<(), Failed> {
