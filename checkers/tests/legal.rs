@@ -77,6 +77,21 @@ fn a_replica_that_left_the_isr_may_cut_what_is_committed_and_fetch_it_again() {
 }
 
 #[test]
+fn a_record_that_arrives_while_the_final_reading_is_under_way_is_no_phantom() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.world(World::Healed);
+    story.world(World::Settled { ok: true, why: String::new() });
+    // The reading's end is decided; one more record is committed and read by another before the reading begins to tell.
+    story.produce(1);
+    story.read(C, 1, 3, 4, false);
+    story.read(C, 1, 0, 3, true);
+    story.client(C, Observation::FinallyRead { tp: TP, log_start: 0, log_end: 3, complete: true });
+    let violated = story.judge().violated();
+    assert!(!violated.contains(&"consumers-read-committed"), "{violated:?}");
+}
+
+#[test]
 fn nothing_happened_means_nothing_was_tested() {
     let report = klamm_checkers::judge(&klamm_checkers::History::default());
     assert!(properties().iter().all(|property| report.standing(property.name) == Standing::NotTested));

@@ -208,6 +208,12 @@ impl Ledger {
                 self.healed = Some(at);
                 Effect::Nothing
             }
+            (World::Settled { .. }, _) => {
+                // The final reading follows: where each log ended for it was decided some time after this, and what is told
+                // from now on of offsets beyond that end is news to it.
+                self.parts.iter_mut().for_each(|part| part.finally_began = part.finally_began.or(Some(at)));
+                Effect::Nothing
+            }
             _ => Effect::Nothing,
         }
     }
