@@ -83,7 +83,12 @@ fn a_record_that_arrives_while_the_final_reading_is_under_way_is_no_phantom() {
     story.world(World::Healed);
     story.world(World::Settled { ok: true, why: String::new() });
     // The reading's end is decided; one more record is committed and read by another before the reading begins to tell.
-    story.produce(1);
+    let records = story.invoke(P, 1);
+    let batch = story.batch(records);
+    story.append(1, 1, batch);
+    story.replicate(1, 2);
+    story.replicate(1, 3);
+    story.commit();
     story.read(C, 1, 3, 4, false);
     story.read(C, 1, 0, 3, true);
     story.client(C, Observation::FinallyRead { tp: TP, log_start: 0, log_end: 3, complete: true });
