@@ -1,7 +1,7 @@
 //! Every script of the library, one test per file: at its own seed the verdicts are as the script expects them and as the
 //! snapshot keeps them; at a few other seeds nothing is violated.
 //!
-//! `KLAMM_SEED=17 KLAMM_WITHOUT=epoch-truncation cargo test -p klamm-scenarios --test library NAME` runs another seed, with
+//! `KLAMM_SEED=17 KLAMM_WITHOUT=epoch-truncation cargo test -p scenarios --test library NAME` runs another seed, with
 //! guards off, against the script's expectations alone.
 
 use klamm_base::Guard;
@@ -84,7 +84,7 @@ fn asked() -> Result<Option<Asked>, Failed> {
 fn repro(name: &str, script: &Script) -> String {
     let guards: Vec<&str> = script.without.iter().map(|guard| guard.name()).collect();
     let without = if guards.is_empty() { String::new() } else { format!(" KLAMM_WITHOUT={}", guards.join(",")) };
-    format!("KLAMM_SEED={}{without} cargo test -p klamm-scenarios --test library {name}", script.seed)
+    format!("KLAMM_SEED={}{without} cargo test -p scenarios --test library {name}", script.seed)
 }
 
 /// All as the script expects, every named step struck; else everything that differs and the line that repeats it.
