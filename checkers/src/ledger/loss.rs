@@ -224,7 +224,9 @@ impl Partition {
         let mut setting = Setting::Flush;
         let mut isr = self.decisions.get(rests).map_or(protecting, |decision| decision.isr);
         for decision in since {
-            let left = isr.minus(decision.isr);
+            // Also out: a member that the leader had proposed and no decision ever took in. It counted for the high watermark
+            // while its change was in flight, but nobody could have elected it.
+            let left = protecting.minus(decision.isr);
             let remain = protecting.minus(left);
             if !remain.is_empty() && remain != protecting {
                 protecting = remain;
