@@ -265,6 +265,31 @@ fn below_min_insync_the_forgotten_former_members_are_named() {
 }
 
 #[test]
+fn a_replica_that_was_proposed_and_never_taken_in_need_not_keep_what_it_holds() {
+    let mut story = Story::new(SAFE);
+    story.change_isr(&[1, 2]);
+    // The leader proposes node 3 and counts it; the controller decides otherwise.
+    let (committed, maximal) = (story::nodes(&[1, 2]), story::nodes(&[1, 2, 3]));
+    story.node(1, Observation::LeaderIsr { tp: TP, leader_epoch: 1, committed, maximal });
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let stored = story.append(1, 1, batch);
+    story.replicate(1, 2);
+    story.replicate(1, 3);
+    story.mark(1, 1, 2, true);
+    story.answer(1, 1, &stored, false);
+    story.acked(&stored);
+    story.change_isr(&[1]);
+    story.power_off(1, 0);
+    story.decide(None, &[1], Election::Clean);
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(ranges(&losses(&story)), [(0, 2)]);
+}
+
+#[test]
 fn killing_every_process_loses_nothing() {
     let mut story = Story::new(SAFE);
     story.produce(3);
