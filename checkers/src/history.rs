@@ -58,6 +58,20 @@ pub enum World {
     Resumed { node: NodeId },
     /// Its disk was emptied: every copy on it is destroyed.
     DiskWiped { node: NodeId },
+    /// The whole machine is gone, and silent; `disk` says whether it may come back with its own. What it lost by that is told
+    /// beside it, as lost power and a wiped disk.
+    MachineLost { node: NodeId, disk: String },
+    /// Bytes `from..to` of a file, as its path was then, are not what their writer believes. `silent`: nobody was told.
+    DiskDamaged { node: NodeId, path: String, from: u64, to: u64, kind: Damage, silent: bool },
+    /// An episode of a disk fault began or ended on a device (empty: on all), or a fault struck an operation on `path`.
+    DiskFault { node: NodeId, device: String, fault: String, path: String, phase: Phase },
+    /// A byte of a connection between two named hosts arrived other than it was sent: byte `at_byte` of that direction. `role`
+    /// is what the connection was for.
+    BytesCorrupted { from: String, to: String, role: String, at_byte: u64 },
+    /// Something befell connections between two named hosts, told in words.
+    Connection { from: String, to: String, role: String, what: String },
+    /// Something else was done to a machine, told in words: its clocks, its limits, its speed. No judge excuses anything by it.
+    Disturbed { node: NodeId, what: String },
     /// A directed link between two named hosts is now in `state` (up, stalled, black hole, slow …).
     LinkChanged { from: String, to: String, state: String },
     /// A node's wall clock now stands so far from the world's.
@@ -74,6 +88,59 @@ pub enum World {
     Settled { ok: bool, why: String },
     /// A panic in the stack (`node`, if it was on one) or in a client.
     Panicked { node: Option<NodeId>, task: String, message: String, location: String },
+}
+
+/// What happened to bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Damage {
+    /// Bits flipped at rest.
+    BitRot,
+    /// Bytes of another place were written over them.
+    Overwritten,
+    /// They were written elsewhere: the page cache shows them, the device has not got them.
+    Missing,
+    /// A failed sync forgot them: the page cache shows them until it lets go of them.
+    Forgotten,
+    /// A sync lied about them: power loss takes them although their writer was told that they are durable.
+    NotDurable,
+    /// They are the part of a short write that arrived.
+    Partial,
+    /// Bytes of another place were read instead; nothing is wrong with them at rest.
+    Misread,
+    /// Their device was unplugged: what was not synced is gone, as with power.
+    Removed,
+    /// Their device was wiped under the running process.
+    Wiped,
+}
+
+impl Damage {
+    /// As in a saved history.
+    pub fn name(self) -> &'static str {
+        match self {
+            Damage::BitRot => "bit-rot",
+            Damage::Overwritten => "overwritten",
+            Damage::Missing => "missing",
+            Damage::Forgotten => "forgotten",
+            Damage::NotDurable => "not-durable",
+            Damage::Partial => "partial",
+            Damage::Misread => "misread",
+            Damage::Removed => "removed",
+            Damage::Wiped => "wiped",
+        }
+    }
+}
+
+/// Where in its course a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Its episode began.
+    Began,
+    /// It struck one operation.
+    Struck,
+    /// Its episode ended.
+    Ended,
 }
 
 /// Why a history could not be written or read.

@@ -111,6 +111,10 @@ pub(crate) fn node_of(world: &World) -> Option<NodeId> {
         | World::Paused { node }
         | World::Resumed { node }
         | World::DiskWiped { node }
+        | World::MachineLost { node, .. }
+        | World::DiskDamaged { node, .. }
+        | World::DiskFault { node, .. }
+        | World::Disturbed { node, .. }
         | World::ClockSet { node, .. } => Some(*node),
         World::Panicked { node, .. } => *node,
         _ => None,

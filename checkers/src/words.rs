@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, Partition};
 use crate::nodes::{NodeIndex, NodeSet};
-use crate::{Entry, Event, Fact, History, Stretch, World};
+use crate::{Damage, Entry, Event, Fact, History, Phase, Stretch, World};
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, TruncationCause};
 
 /// A history and what is known of it.
@@ -98,6 +98,28 @@ impl Telling<'_> {
             World::Paused { node } => format!("{} was paused", name(*node)),
             World::Resumed { node } => format!("{} ran on", name(*node)),
             World::DiskWiped { node } => format!("the disk of {} was wiped", name(*node)),
+            World::MachineLost { node, disk } => format!("the machine of {} was lost, its disk {disk}", name(*node)),
+            World::DiskDamaged { node, path, from, to, kind, .. } => {
+                format!("{}: bytes {from}..{to} of {path} {}", name(*node), damage(*kind))
+            }
+            World::DiskFault { node, device, fault, path, phase } => {
+                let place = if path.is_empty() { device.as_str() } else { path.as_str() };
+                let on = if place.is_empty() { String::new() } else { format!(" on {place}") };
+                let phase = match phase {
+                    Phase::Began => "began",
+                    Phase::Struck => "struck",
+                    Phase::Ended => "ended",
+                };
+                format!("{}: the disk fault {fault} {phase}{on}", name(*node))
+            }
+            World::BytesCorrupted { from, to, role, at_byte } => {
+                format!("byte {at_byte} from {from} to {to} ({role}) arrived other than it was sent")
+            }
+            World::Connection { from, to, role, what } => {
+                let role = if role.is_empty() { String::new() } else { format!(" ({role})") };
+                format!("between {from} and {to}{role}: {what}")
+            }
+            World::Disturbed { node, what } => format!("{}: {what}", name(*node)),
             World::LinkChanged { from, to, state } => format!("the link from {from} to {to} became {state}"),
             World::ClockSet { node, offset_ms } => {
                 format!("the clock of {} was set off by {offset_ms} ms", name(*node))
@@ -227,6 +249,21 @@ pub(crate) fn cut_cause(cause: TruncationCause) -> &'static str {
         TruncationCause::DivergingEpoch => "where the leader's epochs part from its own",
         TruncationCause::HighWatermark => "to its own high watermark",
         TruncationCause::OutOfRange => "because the leader's log ends or begins elsewhere",
+    }
+}
+
+/// What became of bytes, after `bytes 5..6 of FILE`.
+pub(crate) fn damage(kind: Damage) -> &'static str {
+    match kind {
+        Damage::BitRot => "rotted",
+        Damage::Overwritten => "were overwritten with those of another place",
+        Damage::Missing => "were written to another place",
+        Damage::Forgotten => "were forgotten by a failed sync",
+        Damage::NotDurable => "are not durable although a sync said so",
+        Damage::Partial => "are the part of a short write that arrived",
+        Damage::Misread => "were read as those of another place",
+        Damage::Removed => "were on a device that was unplugged",
+        Damage::Wiped => "were on a device that was wiped",
     }
 }
 

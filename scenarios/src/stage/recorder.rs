@@ -2,9 +2,9 @@
 
 use super::roster::{Role, Roster};
 use super::watch::matters;
-use klamm_base::{Observation, Observer, Source};
-use klamm_checkers::{Event, History, World as Told};
-use klamm_sim::{World, WorldEvent};
+use klamm_base::{NodeId, Observation, Observer, Source};
+use klamm_checkers::{Damage, Event, History, Phase, World as Told};
+use klamm_sim::{DamageKind, World, WorldEvent};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,9 +73,9 @@ fn word(source: Source) -> u64 {
     }
 }
 
-/// The world's own events in the words of a history; those that no judge needs are left out.
+/// The world's own events in the words of a history. A client's machine has no disk that matters, and no clock.
 pub fn told(roster: &Roster, event: &WorldEvent) -> Option<Told> {
-    let by = |host: &str, node: fn(klamm_base::NodeId) -> Told, client: &str| told_of(roster, host, node, client);
+    let by = |host: &str, node: fn(NodeId) -> Told, client: &str| told_of(roster, host, node, client);
     match event {
         WorldEvent::Started { host } => by(host, |node| Told::HostStarted { node }, "started"),
         WorldEvent::Killed { host } => by(host, |node| Told::Killed { node }, "killed"),
@@ -83,18 +83,19 @@ pub fn told(roster: &Roster, event: &WorldEvent) -> Option<Told> {
         WorldEvent::Paused { host } => by(host, |node| Told::Paused { node }, "paused"),
         WorldEvent::Resumed { host } => by(host, |node| Told::Resumed { node }, "resumed"),
         WorldEvent::DiskWiped { host } => by(host, |node| Told::DiskWiped { node }, "disk wiped"),
-        WorldEvent::PoweredOff { host, lost_bytes, .. } => {
-            let lost_bytes = *lost_bytes;
-            let told = told_of(roster, host, |node| Told::PoweredOff { node, lost_bytes: 0 }, "powered off")?;
-            Some(match told {
-                Told::PoweredOff { node, .. } => Told::PoweredOff { node, lost_bytes },
-                other => other,
-            })
-        }
+        WorldEvent::PoweredOff { host, lost_bytes, .. } => match node_of(roster, host) {
+            Some(node) => Some(Told::PoweredOff { node, lost_bytes: *lost_bytes }),
+            None => by(host, |node| Told::PoweredOff { node, lost_bytes: 0 }, "powered off"),
+        },
         WorldEvent::ClockSet { host, offset_ms } => {
-            let node = roster.by_name(host).and_then(|host| roster.node(host))?;
-            Some(Told::ClockSet { node, offset_ms: *offset_ms })
+            Some(Told::ClockSet { node: node_of(roster, host)?, offset_ms: *offset_ms })
         }
+        event => told_of_net(event).or_else(|| told_of_disk(roster, event)).or_else(|| told_of_machine(roster, event)),
+    }
+}
+
+fn told_of_net(event: &WorldEvent) -> Option<Told> {
+    match event {
         WorldEvent::LinkChanged { from, to, state } => {
             let state = match state {
                 klamm_sim::LinkState::Up => "up",
@@ -107,11 +108,90 @@ pub fn told(roster: &Roster, event: &WorldEvent) -> Option<Told> {
             let state = format!("{}..{} us", min_ns / 1_000, max_ns / 1_000);
             Some(Told::LinkChanged { from: from.clone(), to: to.clone(), state })
         }
+        WorldEvent::ConnectionReset { host, peer, role } => Some(connection(host, peer, role, "reset")),
+        WorldEvent::ConnectionTimedOut { host, peer, role } => Some(connection(host, peer, role, "given up")),
         _ => None,
     }
 }
 
-fn told_of(roster: &Roster, host: &str, node: fn(klamm_base::NodeId) -> Told, client: &str) -> Option<Told> {
+fn told_of_disk(roster: &Roster, event: &WorldEvent) -> Option<Told> {
+    let fault = |host: &str, device: &str, path: &str, fault: &str, phase: Phase| {
+        let node = node_of(roster, host)?;
+        let (device, fault, path) = (device.to_owned(), fault.to_owned(), path.to_owned());
+        Some(Told::DiskFault { node, device, fault, path, phase })
+    };
+    match event {
+        WorldEvent::DiskFaultBegan { host, device, fault: name } => fault(host, device, "", name, Phase::Began),
+        WorldEvent::DiskFaultEnded { host, device, fault: name } => fault(host, device, "", name, Phase::Ended),
+        WorldEvent::DiskFaultStruck { host, device, path, fault: name } => {
+            fault(host, device, path, name, Phase::Struck)
+        }
+        WorldEvent::DiskDamaged { damage } => {
+            let (kind, silent) = kind_of(damage.kind);
+            let node = node_of(roster, &damage.host)?;
+            Some(Told::DiskDamaged {
+                node,
+                path: damage.path.clone(),
+                from: damage.start,
+                to: damage.end,
+                kind,
+                silent,
+            })
+        }
+        WorldEvent::MachineLost { host, disk } => {
+            let disk = match disk {
+                klamm_sim::DiskFate::Returns => "returns",
+                klamm_sim::DiskFate::Lost => "lost",
+            };
+            Some(Told::MachineLost { node: node_of(roster, host)?, disk: disk.to_owned() })
+        }
+        _ => None,
+    }
+}
+
+/// What only slows or confuses a machine, in words.
+fn told_of_machine(roster: &Roster, event: &WorldEvent) -> Option<Told> {
+    let (host, what) = match event {
+        WorldEvent::Exited { host } => (host, "its process ended".to_owned()),
+        WorldEvent::ClockDrifts { host, ppm } => (host, format!("its wall clock goes {ppm} ppm wrong")),
+        WorldEvent::TimersDrift { host, ppm } => (host, format!("its timers go {ppm} ppm wrong")),
+        WorldEvent::LeapSecond { host, leap, .. } => (host, format!("its wall clock meets a leap second, {leap:?}")),
+        WorldEvent::StepCostSet { host, min_ns, max_ns } => (host, format!("a step costs it {min_ns}..{max_ns} ns")),
+        WorldEvent::Stopping { host, .. } => (host, "it was asked to stop".to_owned()),
+        WorldEvent::LimitsSet { host, limits } => (host, format!("it may hold {limits:?}")),
+        WorldEvent::OutOfMemory { host, wanted_bytes } => {
+            (host, format!("it wanted {wanted_bytes} bytes and there were none"))
+        }
+        WorldEvent::DisksSet { host, devices } => (host, format!("its disks are {}", devices.join(", "))),
+        _ => return None,
+    };
+    Some(Told::Disturbed { node: node_of(roster, host)?, what })
+}
+
+fn connection(from: &str, to: &str, role: &str, what: &str) -> Told {
+    Told::Connection { from: from.to_owned(), to: to.to_owned(), role: role.to_owned(), what: what.to_owned() }
+}
+
+/// The judges' word for damage, and whether nobody was told of it.
+fn kind_of(kind: DamageKind) -> (Damage, bool) {
+    match kind {
+        DamageKind::BitRot => (Damage::BitRot, true),
+        DamageKind::Overwritten => (Damage::Overwritten, true),
+        DamageKind::Missing => (Damage::Missing, true),
+        DamageKind::Forgotten => (Damage::Forgotten, false),
+        DamageKind::NotDurable => (Damage::NotDurable, true),
+        DamageKind::Partial => (Damage::Partial, false),
+        DamageKind::Misread => (Damage::Misread, true),
+        DamageKind::Removed => (Damage::Removed, false),
+        DamageKind::Wiped => (Damage::Wiped, false),
+    }
+}
+
+fn node_of(roster: &Roster, host: &str) -> Option<NodeId> {
+    roster.by_name(host).and_then(|host| roster.node(host))
+}
+
+fn told_of(roster: &Roster, host: &str, node: fn(NodeId) -> Told, client: &str) -> Option<Told> {
     let at = roster.by_name(host)?;
     match roster.role(at) {
         Role::Controller(id) | Role::Broker(id) => Some(node(*id)),
