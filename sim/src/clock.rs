@@ -139,6 +139,20 @@ impl Clocks {
         Ok(())
     }
 
+    /// Whether a leap second is under way or still to come.
+    pub fn has_leap(&mut self, now: u64) -> bool {
+        self.wall.rebase(now);
+        self.wall.leap.is_some()
+    }
+
+    /// No second is lost any more; what is lost already stays lost.
+    pub fn end_leap(&mut self, now: u64) {
+        self.wall.rebase(now);
+        let lost = self.wall.lost_ns(now);
+        self.wall.offset_ns = self.wall.offset_ns.saturating_sub(lost);
+        self.wall.leap = None;
+    }
+
     /// Monotonic nanoseconds.
     pub fn mono_ns(&self, now: u64) -> u64 {
         self.mono.map_or(now, |mono| mono.local(now))

@@ -33,6 +33,7 @@ mod embed;
 mod env_impl;
 mod event;
 mod exec;
+pub mod fault;
 mod gc;
 mod hosts;
 mod join;
@@ -58,6 +59,9 @@ pub use disk::{
     DiskFaultKind, DiskMemory, DiskProfile, DiskSetup, DiskSetupError, DiskUse, FileSystem, When,
 };
 pub use event::{LinkState, WorldEvent};
+pub use fault::{
+    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, Often, Place, PlannedFault, Struck, fault_info,
+};
 pub use gc::{GcProfile, Pauses, Spread};
 pub use hosts::HostError;
 pub use join::{JoinError, JoinHandle, spawn};

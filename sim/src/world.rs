@@ -4,6 +4,7 @@ use crate::ctx::{self, Context, STAGE};
 use crate::disk_env::DiskOps;
 use crate::event::WorldEvent;
 use crate::exec::{Exec, Local, Turn};
+use crate::fault::InForce;
 use crate::hosts::Machine;
 use crate::net::Net;
 use crate::rng;
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub machines: Vec<Machine>,
     pub net: Net,
     pub disks: DiskOps,
+    pub faults: InForce,
     pub trace: Trace,
     pub deliveries: u64,
     /// To be woken once the world is not borrowed.
@@ -88,6 +90,7 @@ impl Inner {
             machines: vec![],
             net: Net::new(seed, config.profile.clone()),
             disks: DiskOps::default(),
+            faults: InForce::default(),
             trace: Trace::new(seed, config.trace),
             deliveries: 0,
             wakers: vec![],
