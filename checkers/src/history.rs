@@ -65,9 +65,9 @@ pub enum World {
     DiskDamaged { node: NodeId, path: String, from: u64, to: u64, kind: Damage, silent: bool },
     /// An episode of a disk fault began or ended on a device (empty: on all), or a fault struck an operation on `path`.
     DiskFault { node: NodeId, device: String, fault: String, path: String, phase: Phase },
-    /// A byte of a connection between two named hosts arrived other than it was sent: byte `at_byte` of that direction. `role`
+    /// A byte of a connection between two parties arrived other than it was sent: byte `at_byte` of that direction. `role`
     /// is what the connection was for.
-    BytesCorrupted { from: String, to: String, role: String, at_byte: u64 },
+    BytesCorrupted { from: Party, to: Party, role: String, at_byte: u64 },
     /// Something befell connections between two named hosts, told in words.
     Connection { from: String, to: String, role: String, what: String },
     /// Something else was done to a machine, told in words: its clocks, its limits, its speed. No judge excuses anything by it.
@@ -88,6 +88,16 @@ pub enum World {
     Settled { ok: bool, why: String },
     /// A panic in the stack (`node`, if it was on one) or in a client.
     Panicked { node: Option<NodeId>, task: String, message: String, location: String },
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Party {
+    /// A broker or controller.
+    Node(NodeId),
+    /// A client, by its name.
+    Client(String),
 }
 
 /// What happened to bytes of a file.

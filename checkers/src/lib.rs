@@ -11,7 +11,7 @@ use ledger::Ledger;
 use properties::Judge;
 use words::Telling;
 
-pub use history::{Damage, Entry, Event, History, HistoryError, Phase, World};
+pub use history::{Damage, Entry, Event, History, HistoryError, Party, Phase, World};
 pub use nodes::NODES;
 pub(crate) use nodes::NodeNames;
 pub use verdict::{

@@ -1,6 +1,6 @@
 //! Nodes as small numbers, sets of them as one word.
 
-use crate::{Entry, Event, World};
+use crate::{Entry, Event, Party, World};
 use klamm_base::{NodeId, Observation, Source};
 
 /// How many nodes a history may name.
@@ -77,6 +77,12 @@ impl NodeNames {
                     self.learn(*node)?;
                 }
                 self.learn_named(observation)
+            }
+            Event::World(World::BytesCorrupted { from, to, .. }) => {
+                [from, to].into_iter().try_for_each(|party| match party {
+                    Party::Node(node) => self.learn(*node).map(|_| ()),
+                    Party::Client(_) => Ok(()),
+                })
             }
             Event::World(world) => match node_of(world) {
                 Some(node) => self.learn(node).map(|_| ()),

@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, Partition};
 use crate::nodes::{NodeIndex, NodeSet};
-use crate::{Damage, Entry, Event, Fact, History, Phase, Stretch, World};
+use crate::{Damage, Entry, Event, Fact, History, Party, Phase, Stretch, World};
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, TruncationCause};
 
 /// A history and what is known of it.
@@ -73,6 +73,22 @@ impl Telling<'_> {
         }
     }
 
+    /// `fault: bit-rot`: what takes the place of a setting where no setting could have helped.
+    pub fn fault(&self, at: u32) -> String {
+        let name = match &self.entry(at).event {
+            Event::World(World::DiskDamaged { kind, .. }) => kind.name(),
+            Event::World(World::BytesCorrupted { .. }) => "corrupted bytes",
+            _ => "damage",
+        };
+        format!("fault: {name}")
+    }
+
+    /// The fault with its time: `12.345 s: node 2: bytes 5..6 of FILE rotted`.
+    pub fn cause(&self, at: u32) -> String {
+        let fact = self.fact(at);
+        format!("{}: {}", seconds(fact.at_ns), fact.text)
+    }
+
     /// One range of one partition.
     pub fn stretch(&self, partition: &Partition, from: i64, to: i64, records: Vec<ClientRecord>) -> Stretch {
         Stretch { tp: partition.tp, topic: self.topic(partition.tp), from, to, records }
@@ -113,6 +129,7 @@ impl Telling<'_> {
                 format!("{}: the disk fault {fault} {phase}{on}", name(*node))
             }
             World::BytesCorrupted { from, to, role, at_byte } => {
+                let (from, to) = (party(from), party(to));
                 format!("byte {at_byte} from {from} to {to} ({role}) arrived other than it was sent")
             }
             World::Connection { from, to, role, what } => {
@@ -283,6 +300,13 @@ pub(crate) fn span(first: i64, last: i64) -> String {
 
 fn name(node: NodeId) -> String {
     format!("node {}", node.0)
+}
+
+fn party(party: &Party) -> String {
+    match party {
+        Party::Node(node) => name(*node),
+        Party::Client(client) => client.clone(),
+    }
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {

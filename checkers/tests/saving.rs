@@ -3,7 +3,7 @@
 mod story;
 
 use klamm_base::{NodeId, Uuid};
-use klamm_checkers::{Entry, Event, History, HistoryError, NODES, World, judge};
+use klamm_checkers::{Damage, Entry, Event, History, HistoryError, NODES, Party, Phase, World, judge};
 use std::io::BufReader;
 use story::{C, SAFE, Story};
 
@@ -23,6 +23,12 @@ fn a_saved_history_is_judged_alike_and_saved_alike() {
     story.produce(3);
     story.read(C, 1, 0, 3, false);
     story.world(World::PoweredOff { node: NodeId(3), lost_bytes: 12 });
+    story.damage(3, 1, Damage::NotDurable);
+    story.corrupt(Party::Node(NodeId(1)), Party::Client("p1".into()), "produce");
+    let (device, fault, path) = ("main".into(), "sync-error".into(), "data/orders-0".into());
+    story.world(World::DiskFault { node: NodeId(2), device, fault, path, phase: Phase::Struck });
+    story.world(World::MachineLost { node: NodeId(2), disk: "returns".into() });
+    story.world(World::Disturbed { node: NodeId(2), what: "a step costs it more".into() });
     story.world(World::Settled { ok: false, why: "tabs\tand \"quotes\"\nand lines".into() });
     story.node(1, klamm_base::Observation::NodeStarted { incarnation: Uuid(u128::MAX) });
     let story = story.finish();

@@ -80,8 +80,18 @@ pub enum Observation {
     /// The log of a partition is loaded and repaired: it holds exactly `log_start..log_end`; `digest` is the [`chain`] over
     /// its batches.
     LogLoaded { tp: TopicPartition, log_start: i64, log_end: i64, digest: u64 },
-    /// A batch is in the log (in the page cache, not yet durable): seen at the write's completion.
-    Appended { tp: TopicPartition, base_offset: i64, last_offset: i64, leader_epoch: i32, batch: u64, as_leader: bool },
+    /// A batch is in the log (in the page cache, not yet durable): seen at the write's completion. It stands in `bytes` bytes
+    /// at `position` of its segment's file, which begins anew at 0 with each segment.
+    Appended {
+        tp: TopicPartition,
+        base_offset: i64,
+        last_offset: i64,
+        leader_epoch: i32,
+        batch: u64,
+        as_leader: bool,
+        position: u32,
+        bytes: u32,
+    },
     /// All below `to` is durable.
     Flushed { tp: TopicPartition, to: i64 },
     /// The log was cut to `to`: records at and above it are gone. `high_watermark` is this replica's before the cut.

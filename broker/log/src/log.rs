@@ -480,6 +480,8 @@ fn appended(tp: TopicPartition, entry: &Entry, as_leader: bool) -> Observation {
         leader_epoch: entry.leader_epoch,
         batch: entry.identity,
         as_leader,
+        position: entry.position,
+        bytes: entry.size,
     }
 }
 

@@ -40,6 +40,11 @@ fn the_end_moves_at_the_completion_of_the_write() {
             ref other => panic!("{other:?}"),
         },
         as_leader: true,
+        position: 0,
+        bytes: match seen[1] {
+            Observation::Appended { bytes, .. } if bytes > 61 => bytes,
+            ref other => panic!("{other:?}"),
+        },
     };
     assert_eq!(seen[1..], [appended]);
 }

@@ -3,6 +3,7 @@
 //! A batch as stored, with everything before it, is a *version*. Versions form a tree; a log is a path in it. So two logs
 //! share a prefix exactly when they share versions, and what a log lost is what was popped from its path.
 
+use super::harm::Place;
 use crate::nodes::{NodeIndex, NodeSet};
 use klamm_base::TruncationCause;
 
@@ -97,6 +98,8 @@ pub(crate) struct LogModel {
     pub known: bool,
     /// The leader's current view of its ISR: an index into the partition's views.
     pub view: Option<usize>,
+    /// Where each batch stands in its file, by ascending offset; above `end` of no meaning.
+    pub places: Vec<Place>,
 }
 
 /// An append that a sound log cannot make.

@@ -238,7 +238,8 @@ impl Partition {
             isr = decision.isr;
         }
         let destroyed = self.version(id).destroyed;
-        let remain = protecting.iter().filter(|node| !destroyed.contains(*node) || self.holds(*node, id));
+        let spoilt = |node: NodeIndex| destroyed.contains(node) || self.fed_before(node, id);
+        let remain = protecting.iter().filter(|node| !spoilt(*node) || self.holds(*node, id));
         let mut left = NodeSet::default();
         remain.for_each(|node| left.insert(node));
         if left.is_empty() {

@@ -1,19 +1,23 @@
 //! What the judge knows at each moment of a run: built in one pass, read by every property.
 
 mod clients;
+mod harm;
 mod log;
 mod loss;
 mod partition;
 mod slots;
+mod witnesses;
 
 pub(crate) use clients::{Client, Sending, Sent, Word};
+pub(crate) use harm::Harm;
 pub(crate) use log::{AppendFault, Commit, Cut, Fate, LogModel, Mark, Reload, Version, VersionId};
 pub(crate) use loss::{Cause, Decision, Setting};
 pub(crate) use partition::{Changes, Partition};
 pub(crate) use slots::Slots;
+use witnesses::Witnesses;
 
 use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
-use crate::{Counts, Entry, Event, World};
+use crate::{Counts, Damage, Entry, Event, Party, World};
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
 use partition::{Final, Stored};
 use std::collections::BTreeMap;
@@ -32,6 +36,18 @@ pub(crate) struct Machine {
     pub incarnation: u32,
     pub powered_off: u32,
     pub wiped: u32,
+    /// Its process ended and was not started again.
+    pub is_down: bool,
+}
+
+impl Machine {
+    fn note(&mut self, world: &World) {
+        match world {
+            World::HostStarted { .. } | World::Restarted { .. } => self.is_down = false,
+            World::Killed { .. } | World::PoweredOff { .. } | World::Stopped { .. } => self.is_down = true,
+            _ => {}
+        }
+    }
 }
 
 /// What an entry did to the ledger. Lists of versions stand in [`Ledger::changes`].
@@ -44,6 +60,8 @@ pub(crate) enum Effect {
         version: VersionId,
         fresh: bool,
         fault: Option<AppendFault>,
+        /// Entry of the harm that explains it.
+        excuse: Option<u32>,
     },
     Loaded {
         part: usize,
@@ -54,6 +72,8 @@ pub(crate) enum Effect {
     Truncated {
         part: usize,
         node: NodeIndex,
+        /// Entry of the harm that explains it.
+        excuse: Option<u32>,
     },
     Marked {
         part: usize,
@@ -86,9 +106,10 @@ pub(crate) enum Effect {
         outcome: Outcome,
         stored: (Option<VersionId>, Option<VersionId>),
     },
-    /// A consumer read or was positioned.
+    /// A consumer read or was positioned. If it was led astray before: the entry of what led it there.
     Read {
         part: usize,
+        astray: Option<u32>,
     },
     /// A process died, with or without its machine.
     Down {
@@ -104,6 +125,8 @@ pub(crate) struct Before {
     pub flushed: i64,
     /// Power was lost since the last load.
     pub power_lost: bool,
+    /// The first offset that damage may have taken away or changed, and the entry of that damage.
+    pub harmed: Option<(i64, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +142,12 @@ pub(crate) struct Ledger {
     /// Entry of the last heal.
     pub healed: Option<u32>,
     pub changes: Changes,
+    /// What spoilt frames told clients.
+    pub witnesses: Witnesses,
+    /// Nodes of which a file that no start can do without is damaged, and the entry of that damage.
+    pub unfit: BTreeMap<u8, u32>,
+    /// World time of the entry that is being taken in, nanoseconds.
+    now_ns: u64,
 }
 
 /// The longest reading or batch that is looked at record by record: beyond it a history is not a real one.
@@ -128,6 +157,7 @@ impl Ledger {
     /// Takes one entry in; `at` is its index.
     pub fn apply(&mut self, at: u32, entry: &Entry) -> Effect {
         self.changes.clear();
+        self.now_ns = entry.at_ns;
         match &entry.event {
             Event::World(world) => self.world(at, world),
             Event::Stack { source: Source::Node(node), observation } => {
@@ -145,6 +175,11 @@ impl Ledger {
             self.machines.resize(index.0 as usize + 1, Machine::default());
         }
         index
+    }
+
+    /// World time of the entry that was taken in last, nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
     pub fn machine(&self, node: NodeIndex) -> Machine {
@@ -184,6 +219,9 @@ impl Ledger {
 
     fn world(&mut self, at: u32, world: &World) -> Effect {
         let node = node_of(world).map(|node| self.node(node));
+        if let Some(node) = node {
+            self.machines[node.0 as usize].note(world);
+        }
         match (world, node) {
             (World::Killed { .. } | World::Stopped { .. }, Some(node)) => Effect::Down { node },
             (World::PoweredOff { .. }, Some(node)) => {
@@ -193,6 +231,14 @@ impl Ledger {
             (World::DiskWiped { .. }, Some(node)) => {
                 self.wipe(at, node);
                 Effect::Down { node }
+            }
+            (World::DiskDamaged { path, from, to, kind, .. }, Some(node)) => {
+                self.damaged(at, node, path, (*from, *to), *kind);
+                Effect::Nothing
+            }
+            (World::BytesCorrupted { from, to, role, .. }, _) => {
+                self.corrupted(at, from, to, role);
+                Effect::Nothing
             }
             (World::FaultStruck { .. }, _) => {
                 self.counts.faults += 1;
@@ -218,6 +264,62 @@ impl Ledger {
         }
     }
 
+    /// Which copy damaged bytes belong to, by the path of their file.
+    fn damaged(&mut self, at: u32, node: NodeIndex, path: &str, bytes: (u64, u64), kind: Damage) {
+        if kind == Damage::Removed {
+            self.machines[node.0 as usize].powered_off = at + 1;
+        }
+        let mut parts = path.rsplit('/');
+        let (file, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let segment = file.strip_suffix(".log").and_then(|base| base.parse().ok());
+        match (self.tp_of(directory), segment) {
+            (Some(tp), Some(segment)) => {
+                let part = self.part(tp);
+                self.parts[part].damage(node, kind, segment, bytes, (at, self.now_ns));
+            }
+            // Without these a node does not know who it is. All other files are made anew from the logs.
+            _ if file == "meta.properties" || file == "quorum-state" => {
+                self.unfit.insert(node.0, at);
+            }
+            _ => {}
+        }
+    }
+
+    /// `orders-0`
+    fn tp_of(&self, directory: &str) -> Option<TopicPartition> {
+        if directory == "__cluster_metadata-0" {
+            return Some(TopicPartition::METADATA);
+        }
+        let (name, partition) = directory.rsplit_once('-')?;
+        let (topic, _) = self.topics.iter().find(|(_, topic)| topic.name == name)?;
+        Some(TopicPartition { topic: *topic, partition: partition.parse().ok()? })
+    }
+
+    /// A frame was spoilt. Between brokers that fetch it concerns the partitions that one leads and the other follows; what it
+    /// tells a client concerns that client.
+    fn corrupted(&mut self, at: u32, from: &Party, to: &Party, role: &str) {
+        match (from, to) {
+            (Party::Node(one), Party::Node(two)) => {
+                let (one, two) = (self.node(*one), self.node(*two));
+                for part in self.parts.iter_mut().filter(|_| role == "fetch") {
+                    let Some((leader, _)) = part.led else { continue };
+                    let follower = if leader == one { two } else { one };
+                    if (leader == one || leader == two) && part.log(follower).is_some() {
+                        part.spoil_frame(follower, at, self.now_ns);
+                    }
+                }
+            }
+            (Party::Client(name), _) | (_, Party::Client(name)) => self.witnesses.misled(name, at, self.now_ns),
+        }
+    }
+
+    /// A frame that was spoilt on a client's connections while one of its records was in flight.
+    pub fn misled(&self, record: ClientRecord, sent: &Sent) -> Option<u32> {
+        let client = self.clients.get(&record.client)?;
+        let ended = sent.ended.map_or(u32::MAX, |(at, _)| at);
+        self.witnesses.misled_between(&client.name, sent.invoked, ended)
+    }
+
     /// What a dead client had in flight is in flight no longer: nobody will retry it.
     fn client_died(&mut self, name: &str) {
         let dead: Vec<ClientId> =
@@ -233,7 +335,9 @@ impl Ledger {
         for part in &mut self.parts {
             self.changes.removed.clear();
             part.wipe(node, &mut self.changes.removed);
+            part.cut_away(node, i64::MIN, at);
         }
+        self.unfit.remove(&node.0);
         self.changes.removed.clear();
     }
 
@@ -243,17 +347,27 @@ impl Ledger {
                 self.machines[node.0 as usize].incarnation += 1;
                 Effect::Nothing
             }
-            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, .. } => {
+            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, as_leader, position, bytes } => {
                 let (base, last) = (*base_offset, (*last_offset).max(*base_offset));
                 let part = self.part(*tp);
                 let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch };
-                let (version, fresh, fault) = self.parts[part].append(node, stored, at);
-                Effect::Appended { part, node, version, fresh, fault }
+                let partition = &mut self.parts[part];
+                let (version, fresh, fault) = partition.append(node, stored, at);
+                partition.announced(node, (base, last), *position, *bytes);
+                let odd = fault.is_some() || (fresh && !as_leader);
+                let excuse = if odd { partition.fed(node, base, last, self.now_ns, at) } else { None };
+                Effect::Appended { part, node, version, fresh, fault, excuse: excuse.map(|harm| harm.at) }
             }
             Observation::Truncated { tp, to, cause, .. } => {
                 let part = self.part(*tp);
-                self.parts[part].truncate(node, *to, *cause, at, &mut self.changes.removed);
-                Effect::Truncated { part, node }
+                let partition = &mut self.parts[part];
+                partition.truncate(node, *to, *cause, at, &mut self.changes.removed);
+                let harm = partition.spoilt_frame(node, self.now_ns).or_else(|| partition.fed_by(node));
+                for id in self.changes.removed.iter().filter(|_| harm.is_some()) {
+                    harm.into_iter().for_each(|harm| partition.destroy(*id, node, harm));
+                }
+                partition.cut_away(node, *to, at);
+                Effect::Truncated { part, node, excuse: harm.map(|harm| harm.at) }
             }
             Observation::LogLoaded { tp, log_start, log_end, digest } => {
                 self.load(at, node, *tp, (*log_start, *log_end, *digest))
@@ -275,13 +389,19 @@ impl Ledger {
         let known = partition.log(node).is_some();
         let log = partition.log_mut(node);
         let power_lost = machine.powered_off > log.loaded + 1;
-        let before = Before { known, end: log.end, flushed: log.flushed, power_lost };
+        let (was, flushed) = (log.end, log.flushed);
+        let harm = partition.harm_of_load(node, power_lost);
+        let harmed = harm.map(|harm| (harm.from, harm.at));
+        let before = Before { known, end: was, flushed, power_lost, harmed };
         let how = partition.reload(node, start, end, digest, at, &mut self.changes.removed);
-        if power_lost {
-            for id in &self.changes.removed {
-                partition.version_mut(*id).destroyed.insert(node);
+        for id in &self.changes.removed {
+            match harm.filter(|harm| harm.from <= partition.version(*id).last) {
+                Some(harm) => partition.destroy(*id, node, harm),
+                None if power_lost => partition.version_mut(*id).destroyed.insert(node),
+                None => {}
             }
         }
+        partition.loaded_anew(node, end, power_lost, at);
         Effect::Loaded { part, node, before, how }
     }
 
@@ -294,6 +414,7 @@ impl Ledger {
                 let before = self.parts[part].log_mut(node).mark.replace(now);
                 if *as_leader {
                     self.parts[part].commit(node, *to, *leader_epoch, at, &mut self.changes);
+                    self.parts[part].counted_in_vain(node, *leader_epoch, &self.changes.committed, self.now_ns);
                 }
                 Effect::Marked { part, node, before, now }
             }
@@ -388,10 +509,17 @@ impl Ledger {
             Observation::Read { tp, offset, records, finally } => {
                 let part = self.part(*tp);
                 self.counts.read += records.len() as u64;
-                self.read(at, part, *offset, records, *finally);
-                Effect::Read { part }
+                let astray = self.astray(at, client, part, (*offset, records.len()), *finally);
+                if astray.is_none() {
+                    self.read(at, part, *offset, records, *finally);
+                }
+                Effect::Read { part, astray }
             }
-            Observation::Positioned { tp, .. } => Effect::Read { part: self.part(*tp) },
+            Observation::Positioned { tp, offset } => {
+                let part = self.part(*tp);
+                self.witnesses.positioned(client, part, *offset);
+                Effect::Read { part, astray: None }
+            }
             Observation::FinallyRead { tp, log_start, log_end, complete } => {
                 let part = self.part(*tp);
                 let (start, end) = (*log_start, *log_end);
@@ -422,6 +550,28 @@ impl Ledger {
             Outcome::Sent => self.counts.sent += 1,
         }
         Effect::Ended { part, record, outcome, stored }
+    }
+
+    /// What led a consumer elsewhere than to its position, if damage or a spoilt frame did: from then on, until it is set anew,
+    /// it is no witness of what stands at which offset.
+    fn astray(
+        &mut self,
+        at: u32,
+        client: ClientId,
+        part: usize,
+        (offset, len): (i64, usize),
+        finally: bool,
+    ) -> Option<u32> {
+        let position = self.witnesses.read_on(client, part, offset.saturating_add(len as i64));
+        if let Some(position) = position.filter(|position| *position != offset) {
+            let name = self.clients.get(&client).map_or("", |client| client.name.as_str());
+            let frame = self.witnesses.misled_lately(name, self.now_ns);
+            let harm = || self.parts[part].harm_met(position, at, finally).map(|harm| harm.at);
+            if let Some(cause) = frame.or_else(harm) {
+                self.witnesses.lead_astray(client, part, cause);
+            }
+        }
+        self.witnesses.astray(client, part)
     }
 
     /// Notes what was read where nothing was read before; a second reading is compared by the property that cares.

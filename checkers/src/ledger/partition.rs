@@ -1,5 +1,6 @@
 //! One partition: its versions, its replicas' logs, the controller's decisions and what clients were told.
 
+use super::harm::Harm;
 use super::loss::{Decision, Loss, View};
 use super::{AppendFault, Cut, Fate, LogModel, Reload, Sending, Slots, Version, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
@@ -81,6 +82,10 @@ pub(crate) struct Partition {
     pub unclean_permitted: bool,
     /// Node numbers with a log here.
     pub hosts: BTreeSet<u8>,
+    /// What damage the copies took, in the order of its coming.
+    pub harms: Vec<Harm>,
+    /// Versions of which a copy was destroyed by a harm, and the entry of that harm.
+    pub blame: BTreeMap<VersionId, u32>,
 }
 
 impl Partition {
@@ -109,6 +114,8 @@ impl Partition {
             min_insync: 1,
             unclean_permitted: false,
             hosts: BTreeSet::new(),
+            harms: Vec::new(),
+            blame: BTreeMap::new(),
         }
     }
 
@@ -141,6 +148,12 @@ impl Partition {
         let path = &self.log(node)?.path;
         let at = path.partition_point(|id| self.version(*id).last < offset);
         path.get(at).copied().filter(|id| self.version(*id).base <= offset)
+    }
+
+    /// The version that covers `offset` in what is committed and not lost.
+    pub fn standing(&self, offset: i64) -> Option<VersionId> {
+        let at = self.line.partition_point(|id| self.version(*id).last < offset);
+        self.line.get(at).copied().filter(|id| self.version(*id).base <= offset)
     }
 
     /// True if the node's log holds this version, or the same batch in a log that begins elsewhere.

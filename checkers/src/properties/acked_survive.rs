@@ -15,7 +15,8 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "For each record the judge keeps the copies that must protect it: the leader's maximal ISR when it was committed. \
                   A member leaves by an accepted shrink while another stays, or because the script destroyed its copy (power loss \
                   before a flush, a wiped disk). Lost although a member is left: violated. Lost with none left: allowed, and the \
-                  setting is named (flush.messages, min.insync.replicas, eligible.leader.replicas.version=0). acks=1 and acks=0 \
+                  setting is named (flush.messages, min.insync.replicas, eligible.leader.replicas.version=0), or the damage to a copy \
+                  that no setting could have kept. acks=1 and acks=0 \
                   excuse only what never was below a high watermark. A loss through an unclean election must be exactly what the \
                   elected log did not hold: more lost is violated, less lost too.",
 };
@@ -48,6 +49,10 @@ enum Fault {
     OnlyLeader,
     /// acks=0, gone.
     NoAck,
+    /// The logs hold it, and damage that the reading met hides it (entry of the damage).
+    Hidden(u32),
+    /// A spoilt frame told its producer what is not so (entry of the frame).
+    Misled(u32),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -174,8 +179,22 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
         None if partition.versions.is_empty() && only_leader => Fault::OnlyLeader,
         None => Fault::NobodyAcked,
     };
+    let fault = by_damage(ledger, acked, fault);
     // Without a complete final reading only the logs can tell, and only of what was committed.
     (read || matches!(fault, Fault::Lost(_))).then_some(fault)
+}
+
+/// The same, if damage on the way to the reader or to the producer explains it.
+fn by_damage(ledger: &Ledger, acked: &Acked, fault: Fault) -> Fault {
+    let partition = &ledger.parts[acked.part];
+    let met = || partition.harm_met(acked.offset, u32::MAX, true).map(|harm| Fault::Hidden(harm.at));
+    let sent = partition.sendings.get(&acked.record.client).and_then(|sending| sending.get(acked.record.number));
+    let misled = || sent.and_then(|sent| ledger.misled(acked.record, sent)).map(Fault::Misled);
+    match fault {
+        Fault::NotRead => met().or_else(misled).unwrap_or(fault),
+        Fault::NeverCommitted | Fault::NobodyAcked => misled().unwrap_or(fault),
+        _ => fault,
+    }
 }
 
 fn acks(ledger: &Ledger, client: ClientId) -> i16 {
@@ -185,7 +204,7 @@ fn acks(ledger: &Ledger, client: ClientId) -> i16 {
 fn excused(partition: &Partition, fault: Fault) -> bool {
     match fault {
         Fault::Lost(loss) => partition.losses[loss].cause.is_allowed(),
-        Fault::OnlyLeader | Fault::NoAck => true,
+        Fault::OnlyLeader | Fault::NoAck | Fault::Hidden(_) | Fault::Misled(_) => true,
         Fault::NeverCommitted | Fault::NotRead | Fault::NobodyAcked | Fault::Returned(_) => false,
     }
 }
@@ -220,6 +239,14 @@ fn told_loss(telling: Telling, part: usize, fault: Fault, group: &Group) -> Allo
         Fault::Lost(loss) => {
             let (setting, cause) = cause_words(telling, part, loss);
             (format!("{} of {name}", counted(count, "acknowledged record")), setting, cause)
+        }
+        Fault::Hidden(harm) => {
+            let what = format!("{} of {name} that nobody can read", counted(count, "acknowledged record"));
+            (what, telling.fault(harm), telling.cause(harm))
+        }
+        Fault::Misled(frame) => {
+            let what = format!("{} of {name} of which the producer was told wrongly", counted(count, "record"));
+            (what, telling.fault(frame), telling.cause(frame))
         }
         Fault::NoAck => {
             let cause = "written to a socket, and nobody was asked whether they arrived".to_string();
@@ -285,9 +312,12 @@ pub(super) fn cause_words(telling: Telling, part: usize, loss: usize) -> (String
             // Copies that turned out destroyed only later count too: with all of them gone no setting but the flush matters.
             let all = members.minus(destroyed).is_empty();
             let setting = destruction(if all { Setting::Flush } else { setting }, partition.min_insync);
-            let cause = format!("the copies of {} were destroyed", telling.nodes(destroyed));
+            let lost = |(id, _): &(&VersionId, &u32)| partition.version(**id).fate == Fate::Lost(loss);
+            let harm = partition.blame.iter().find(lost).map(|(_, harm)| *harm);
+            let by = harm.map_or_else(String::new, |harm| format!(" ({})", telling.cause(harm)));
+            let cause = format!("the copies of {} were destroyed{by}", telling.nodes(destroyed));
             (
-                setting,
+                harm.map_or(setting, |harm| telling.fault(harm)),
                 format!("{cause}; {leader} led epoch {} without them at {}", told.leader_epoch, telling.time(told.at)),
             )
         }

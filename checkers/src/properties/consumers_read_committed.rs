@@ -1,6 +1,6 @@
 //! Consumers read only what is committed, and always the same.
 
-use super::{Breaches, Judge, conclude_with};
+use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{Effect, Fate, Ledger, Partition, VersionId, Word};
 use crate::nodes::NodeIndex;
 use crate::words::Telling;
@@ -15,7 +15,8 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "A fetch ends at the high watermark: beyond it records may still vanish. So two readers never see different \
                   records at one offset, and what somebody has read is there at the end. Also judged across zombies: an old \
                   leader may serve stale records, but only committed ones. Where committed records were lost as a setting \
-                  permits, phantom reads are part of that loss and told as such.",
+                  permits, phantom reads are part of that loss and told as such. Excused: what a reader met at an offset while a copy \
+                  of exactly that offset was damaged, or after a frame on its connections had led it astray.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct ReadCommitted {
     breaches: Breaches<Breach>,
     /// Readings that a loss explains: what was read, by partition and offset.
     explained: BTreeMap<(usize, i64), Word>,
+    excuses: Excuses,
 }
 
 impl Judge for ReadCommitted {
@@ -45,7 +47,10 @@ impl Judge for ReadCommitted {
             (Effect::Served { part, node }, Observation::FetchServed { from, to, high_watermark, .. }) => {
                 self.served(ledger, part, node, (*from, *to, *high_watermark), at);
             }
-            (Effect::Read { part }, Observation::Read { offset, records, finally, .. }) => {
+            (Effect::Read { part, astray: Some(fault) }, Observation::Read { offset, records, .. }) => {
+                self.excuses.note(fault, part, *offset, offset.saturating_add(records.len() as i64));
+            }
+            (Effect::Read { part, astray: None }, Observation::Read { offset, records, finally, .. }) => {
                 self.read(ledger, part, *offset, records, *finally, at);
             }
             _ => {}
@@ -56,7 +61,8 @@ impl Judge for ReadCommitted {
         for part in 0..telling.ledger.parts.len() {
             self.vanished(telling.ledger, part);
         }
-        let losses = self.losses(telling);
+        let mut losses = self.losses(telling);
+        losses.extend(self.excuses.losses(telling, "records of PARTITION that a consumer was shown wrongly"));
         let untested = "no fetch was answered while a log held more than was committed";
         conclude_with(&self.breaches, self.tested, losses, untested, |breach| witness(telling, *breach))
     }
@@ -73,7 +79,13 @@ impl ReadCommitted {
         let log = partition.log(node);
         self.tested += u64::from(log.is_some_and(|log| log.end > bound));
         let beyond = log.and_then(|log| log.mark).is_some_and(|mark| to > mark.to);
-        if to > bound || open || beyond {
+        if to <= bound && !open && !beyond {
+            return;
+        }
+        let harm = version.and_then(|id| partition.harm_of_copy(node, id, ledger.now_ns()));
+        if let Some(harm) = harm.filter(|_| to <= bound) {
+            self.excuses.note(harm.at, part, from, to);
+        } else {
             self.breaches.note(Breach::Served { part, node, version, from, to, at });
         }
     }
@@ -99,7 +111,11 @@ impl ReadCommitted {
             if slot.read == word {
                 continue;
             }
-            if committed_rivals(partition, offset) {
+            let met =
+                partition.harm_met(offset, at, finally).or_else(|| partition.harm_met(offset, slot.read_at, false));
+            if let Some(harm) = met {
+                self.excuses.note(harm.at, part, offset, offset.saturating_add(1));
+            } else if committed_rivals(partition, offset) {
                 self.explained.insert((part, offset), slot.read);
             } else if !(finally && slot.acked == slot.read) {
                 self.breaches.note(Breach::Differ {
@@ -123,6 +139,8 @@ impl ReadCommitted {
             }
             if lost(partition, offset).is_some() {
                 self.explained.insert((part, offset), slot.read);
+            } else if let Some(harm) = partition.harm_met(offset, slot.read_at, false) {
+                self.excuses.note(harm.at, part, offset, offset.saturating_add(1));
             } else if slot.acked != slot.read {
                 self.breaches.note(Breach::Vanished { part, offset, read: (slot.read, slot.read_at) });
             }

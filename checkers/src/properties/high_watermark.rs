@@ -1,7 +1,7 @@
 //! The high watermark: monotone, covered by the in-sync logs, and never taken back.
 
-use super::{Breaches, Judge, conclude};
-use crate::ledger::{Cause, Effect, Fate, Ledger, Mark, VersionId};
+use super::{Breaches, Excuses, Judge, conclude_with};
+use crate::ledger::{Cause, Effect, Fate, Harm, Ledger, Mark, Partition, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
 use crate::words::Telling;
 use crate::{Entry, Fact, Property, Verdict, Witness};
@@ -14,7 +14,9 @@ pub(crate) const PROPERTY: Property = Property {
                   still counts the old members, a pending expansion the new ones). Within one epoch it never falls; it never \
                   passes the end of a log; it does not move while fewer than min.insync.replicas are in sync (KIP-966). A later \
                   leader's log contains all of it, and no replica in sync cuts any of it away, unless the copies were destroyed or an \
-                  unclean election gave it up. A follower's own may lag and restart low, but covers only what is committed.",
+                  unclean election gave it up. A follower's own may lag and restart low, but covers only what is committed. Excused: a \
+                  member whose copy was fed by a damaged one, or between which and the leader a frame arrived other than it \
+                  was sent.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,7 @@ enum Breach {
 pub(crate) struct HighWatermark {
     tested: u64,
     breaches: Breaches<Breach>,
+    excuses: Excuses,
 }
 
 impl Judge for HighWatermark {
@@ -75,7 +78,7 @@ impl Judge for HighWatermark {
                 self.moved(ledger, part, node, before, now);
                 self.given_up(ledger, part);
             }
-            Effect::Truncated { part, node } => self.cut(ledger, part, node, at),
+            Effect::Truncated { part, node, excuse } => self.cut(ledger, (part, node), at, excuse),
             Effect::Led { part, newest, .. } => {
                 let partition = &ledger.parts[part];
                 let later = newest && partition.led_at.len() > 1 && partition.frontier > 0;
@@ -88,7 +91,9 @@ impl Judge for HighWatermark {
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let untested = "no high watermark moved over an ISR of two, and no leader changed";
-        conclude(&self.breaches, self.tested, untested, |breach| witness(telling, *breach))
+        let losses =
+            self.excuses.losses(telling, "committed records of PARTITION that a replica in sync does not hold");
+        conclude_with(&self.breaches, self.tested, losses, untested, |breach| witness(telling, *breach))
     }
 }
 
@@ -116,7 +121,10 @@ impl HighWatermark {
             }
             self.covered(ledger, part, node, now, tip);
         } else if let Some(version) = tip.filter(|tip| partition.version(*tip).fate == Fate::Open) {
-            self.breaches.note(Breach::FollowerAhead { part, now, version });
+            match partition.harm_of_copy(node, version, ledger.now_ns()) {
+                Some(harm) => self.excuse(partition, part, version, harm),
+                None => self.breaches.note(Breach::FollowerAhead { part, now, version }),
+            }
         }
     }
 
@@ -129,7 +137,12 @@ impl HighWatermark {
         let held = partition.version(version).held;
         let mut lacking = NodeSet::default();
         let absent = view.maximal.minus(held).iter().filter(|member| !partition.holds(*member, version));
-        absent.for_each(|member| lacking.insert(member));
+        for member in absent {
+            match partition.harm_of_copy(member, version, ledger.now_ns()) {
+                Some(harm) => self.excuse(partition, part, version, harm),
+                None => lacking.insert(member),
+            }
+        }
         if !lacking.is_empty() {
             self.breaches.note(Breach::NotHeld { part, now, version, lacking, view: view.at });
         }
@@ -141,7 +154,12 @@ impl HighWatermark {
         }
     }
 
-    fn cut(&mut self, ledger: &Ledger, part: usize, node: NodeIndex, at: u32) {
+    fn excuse(&mut self, partition: &Partition, part: usize, version: VersionId, harm: Harm) {
+        let version = partition.version(version);
+        self.excuses.note(harm.at, part, version.base, version.last.saturating_add(1));
+    }
+
+    fn cut(&mut self, ledger: &Ledger, (part, node): (usize, NodeIndex), at: u32, excuse: Option<u32>) {
         let partition = &ledger.parts[part];
         let removed = &ledger.changes.removed;
         self.tested += u64::from(!removed.is_empty());
@@ -151,8 +169,11 @@ impl HighWatermark {
         }
         // Popped from the end: the last one is where the cut begins.
         let committed = removed.iter().rfind(|id| partition.version(**id).fate == Fate::Committed);
-        if let Some(version) = committed.copied() {
-            self.breaches.note(Breach::Cut { part, node, version, at });
+        let Some(id) = committed.copied() else { return };
+        let version = partition.version(id);
+        match excuse {
+            Some(fault) => self.excuses.note(fault, part, version.base, version.last.saturating_add(1)),
+            None => self.breaches.note(Breach::Cut { part, node, version: id, at }),
         }
     }
 

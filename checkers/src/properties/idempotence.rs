@@ -1,6 +1,6 @@
 //! Exactly once into the log: no duplicate and no gap from an idempotent producer.
 
-use super::{Breaches, Judge, conclude};
+use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{Effect, Ledger, Partition, Sending, VersionId};
 use crate::words::{Telling, span};
 use crate::{Entry, Event, Fact, Property, Verdict, Witness};
@@ -14,7 +14,8 @@ pub(crate) const PROPERTY: Property = Property {
                   one with the offset of the first (KIP-98, KAFKA-5494). So a retry after a lost answer leaves no second copy, and \
                   no batch is written whose predecessor is missing. Judged by the content of the surviving log (the same batch \
                   at two offsets) and by the final reading. Excused: a new producer id or epoch while the record was in flight, \
-                  and partitions that lost committed records, with them the memory of sequences.",
+                  and partitions that lost committed records, with them the memory of sequences; a record on whose producer's \
+                  connections a frame arrived other than it was sent while it was in flight.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,40 @@ enum Breach {
     Record { part: usize, record: ClientRecord, one: i64, two: i64, at: u32 },
     Refused { part: usize, record: ClientRecord, at: u32, offset: i64 },
     Gap { part: usize, client: ClientId, missing: u32, acked: u32, told: u32, read: u32 },
+}
+
+#[derive(Default)]
+struct Found {
+    breaches: Breaches<Breach>,
+    excuses: Excuses,
+}
+
+impl Found {
+    /// A breach about one record, unless damage to what its producer was told or to what stands there explains it.
+    fn note(&mut self, ledger: &Ledger, (part, record): (usize, ClientRecord), offset: Option<i64>, breach: Breach) {
+        match excuse(ledger, part, record, offset) {
+            Some(fault) => {
+                let from = offset.unwrap_or(0);
+                self.excuses.note(fault, part, from, from.saturating_add(i64::from(offset.is_some())));
+            }
+            None => self.breaches.note(breach),
+        }
+    }
+}
+
+/// The entry of the damage that explains why a record is not where and how its producer sent it: a frame of its producer that
+/// was spoilt while it was in flight, or before it (a request may have named another partition), or damage at that offset.
+pub(super) fn excuse(ledger: &Ledger, part: usize, record: ClientRecord, offset: Option<i64>) -> Option<u32> {
+    let partition = &ledger.parts[part];
+    let sent = partition.sendings.get(&record.client).and_then(|sending| sending.get(record.number));
+    let misled = sent.and_then(|sent| ledger.misled(record, sent));
+    let met = || offset.and_then(|offset| partition.harm_met(offset, u32::MAX, true)).map(|harm| harm.at);
+    let misplaced = || {
+        let appended = offset.and_then(|offset| partition.standing(offset)).map(|id| partition.version(id).first)?;
+        let client = ledger.clients.get(&record.client)?;
+        ledger.witnesses.misled_between(&client.name, 0, appended)
+    };
+    misled.or_else(met).or_else(misplaced)
 }
 
 #[derive(Default)]
@@ -42,18 +77,18 @@ impl Judge for Idempotence {
     }
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
-        let mut breaches = Breaches::default();
+        let mut found = Found::default();
         for part in 0..telling.ledger.parts.len() {
-            let partition = &telling.ledger.parts[part];
-            refused(partition, part, &mut breaches);
-            if partition.losses.is_empty() {
-                batches(telling.ledger, part, &mut breaches);
-                records(telling.ledger, part, &mut breaches);
-                gaps(telling.ledger, part, &mut breaches);
+            refused(telling.ledger, part, &mut found);
+            if telling.ledger.parts[part].losses.is_empty() {
+                batches(telling.ledger, part, &mut found);
+                records(telling.ledger, part, &mut found);
+                gaps(telling.ledger, part, &mut found);
             }
         }
         let untested = "no retry and no leader change met a record in flight";
-        conclude(&breaches, self.tested, untested, |breach| witness(telling, *breach))
+        let losses = found.excuses.losses(telling, "records of PARTITION that are not there once, as they were sent");
+        conclude_with(&found.breaches, self.tested, losses, untested, |breach| witness(telling, *breach))
     }
 }
 
@@ -80,18 +115,21 @@ pub(super) fn renewed(ledger: &Ledger, partition: &Partition, record: ClientReco
     ledger.clients.get(&record.client).is_some_and(|client| client.renewed_between(sent.invoked, ended))
 }
 
-fn refused(partition: &Partition, part: usize, breaches: &mut Breaches<Breach>) {
+fn refused(ledger: &Ledger, part: usize, found: &mut Found) {
+    let partition = &ledger.parts[part];
     for (client, sending) in &partition.sendings {
         for (number, sent) in sending.iter() {
             if let (Some((at, Outcome::Refused(_))), Some(offset)) = (sent.ended, sent.stands) {
-                breaches.note(Breach::Refused { part, record: ClientRecord { client: *client, number }, at, offset });
+                let record = ClientRecord { client: *client, number };
+                let breach = Breach::Refused { part, record, at, offset };
+                found.note(ledger, (part, record), Some(offset), breach);
             }
         }
     }
 }
 
 /// The same batch twice on the line of what survived.
-fn batches(ledger: &Ledger, part: usize, breaches: &mut Breaches<Breach>) {
+fn batches(ledger: &Ledger, part: usize, found: &mut Found) {
     let partition = &ledger.parts[part];
     let known = partition.line.iter().filter(|id| !partition.version(**id).opaque);
     let mut stored: Vec<(u64, VersionId)> = known.map(|id| (partition.version(*id).batch, *id)).collect();
@@ -99,10 +137,10 @@ fn batches(ledger: &Ledger, part: usize, breaches: &mut Breaches<Breach>) {
     for pair in stored.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
         let (one, two) = (pair[0].1, pair[1].1);
         let writer = writer(partition, one).or_else(|| writer(partition, two));
-        let judged =
-            writer.is_some_and(|record| idempotent(ledger, record.client) && !renewed(ledger, partition, record));
-        if judged {
-            breaches.note(Breach::Batch { part, one, two });
+        let judged = writer.filter(|record| idempotent(ledger, record.client) && !renewed(ledger, partition, *record));
+        if let Some(record) = judged {
+            let offset = Some(partition.version(two).base);
+            found.note(ledger, (part, record), offset, Breach::Batch { part, one, two });
         }
     }
 }
@@ -114,7 +152,7 @@ fn writer(partition: &Partition, id: VersionId) -> Option<ClientRecord> {
 }
 
 /// The same record twice in the final reading.
-fn records(ledger: &Ledger, part: usize, breaches: &mut Breaches<Breach>) {
+fn records(ledger: &Ledger, part: usize, found: &mut Found) {
     let partition = &ledger.parts[part];
     for (offset, slot) in partition.slots.iter() {
         let Some(record) = slot.last.record() else { continue };
@@ -123,13 +161,14 @@ fn records(ledger: &Ledger, part: usize, breaches: &mut Breaches<Breach>) {
         // Where an acknowledged record does not stand in its own place, the loss of that one is the finding.
         let displaced = slot.acked.seen() && slot.acked != slot.last;
         if !displaced && idempotent(ledger, record.client) && !renewed(ledger, partition, record) {
-            breaches.note(Breach::Record { part, record, one, two: offset, at: slot.last_at });
+            let breach = Breach::Record { part, record, one, two: offset, at: slot.last_at };
+            found.note(ledger, (part, record), Some(offset), breach);
         }
     }
 }
 
 /// A later record was acknowledged while an earlier one was in flight, and the earlier one is not there.
-fn gaps(ledger: &Ledger, part: usize, breaches: &mut Breaches<Breach>) {
+fn gaps(ledger: &Ledger, part: usize, found: &mut Found) {
     let partition = &ledger.parts[part];
     let Some(last) = partition.read_through() else { return };
     for (client, sending) in partition.sendings.iter().filter(|(client, _)| idempotent(ledger, **client)) {
@@ -145,15 +184,10 @@ fn gaps(ledger: &Ledger, part: usize, breaches: &mut Breaches<Breach>) {
                 (None, ended) => {
                     let still = |told: u32| sent.invoked < told && ended.is_none_or(|(at, _)| at > told);
                     let Some((told, acked)) = earliest.filter(|(told, _)| still(*told)) else { continue };
-                    if !renewed(ledger, partition, ClientRecord { client: *client, number }) {
-                        breaches.note(Breach::Gap {
-                            part,
-                            client: *client,
-                            missing: number,
-                            acked,
-                            told,
-                            read: last.at,
-                        });
+                    let record = ClientRecord { client: *client, number };
+                    if !renewed(ledger, partition, record) {
+                        let breach = Breach::Gap { part, client: *client, missing: number, acked, told, read: last.at };
+                        found.note(ledger, (part, record), None, breach);
                     }
                 }
                 (Some(_), _) => {}
@@ -218,7 +252,5 @@ fn twice(telling: Telling, rule: String, part: usize, one: VersionId, two: Versi
 /// The append that brought an offset into the surviving log, or the reading that found it there.
 fn stored(telling: Telling, part: usize, offset: i64, read: u32) -> Fact {
     let partition = &telling.ledger.parts[part];
-    let at = partition.line.partition_point(|id| partition.version(*id).last < offset);
-    let version = partition.line.get(at).map(|id| partition.version(*id)).filter(|version| version.base <= offset);
-    telling.fact(version.map_or(read, |version| version.first))
+    telling.fact(partition.standing(offset).map_or(read, |id| partition.version(id).first))
 }

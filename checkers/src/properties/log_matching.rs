@@ -1,6 +1,6 @@
 //! Log matching: equal offset and epoch mean an equal prefix.
 
-use super::{Breaches, Judge, conclude};
+use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{AppendFault, Effect, Ledger, Partition, VersionId};
 use crate::words::{Telling, span};
 use crate::{Entry, Property, Verdict, Witness};
@@ -12,7 +12,8 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "Replicas compare logs by (offset, leader epoch) alone. So wherever two logs agree on both, everything before \
                   must be the same, batch for batch (KIP-101, KIP-279); else a replica keeps records that no leader knows, and \
                   consumers read different records at one offset after the next fail-over. Judged at every append, the metadata \
-                  log included.",
+                  log included. Excused: what a follower copied while its leader's copy of those offsets was damaged, or \
+                  while a frame between the two arrived other than it was sent; and what it holds behind that.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -27,19 +28,27 @@ struct Breach {
 pub(crate) struct LogMatching {
     compared: u64,
     breaches: Breaches<Breach>,
+    excuses: Excuses,
 }
 
 impl Judge for LogMatching {
-    fn look(&mut self, _: &Ledger, at: u32, _: &Entry, effect: &Effect) {
-        let Effect::Appended { part, version, fresh, fault, .. } = *effect else { return };
+    fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
+        let Effect::Appended { part, version, fresh, fault, excuse, .. } = *effect else { return };
         self.compared += u64::from(!fresh);
-        if let Some(fault) = fault {
-            self.breaches.note(Breach { part, version, fault, at });
+        match (fault, excuse) {
+            (_, Some(excuse)) => {
+                let version = ledger.parts[part].version(version);
+                self.excuses.note(excuse, part, version.base, version.last.saturating_add(1));
+            }
+            (Some(fault), None) => self.breaches.note(Breach { part, version, fault, at }),
+            (None, None) => {}
         }
     }
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
-        conclude(&self.breaches, self.compared, "no batch was replicated", |breach| witness(telling, *breach))
+        let losses = self.excuses.losses(telling, "one replica of PARTITION holds what its leader never wrote");
+        let untested = "no batch was replicated";
+        conclude_with(&self.breaches, self.compared, losses, untested, |breach| witness(telling, *breach))
     }
 }
 

@@ -17,6 +17,7 @@ mod serves_after_heal;
 use crate::ledger::{Effect, Ledger};
 use crate::words::Telling;
 use crate::{AllowedLoss, Entry, Property, Verdict, Witness};
+use std::collections::BTreeMap;
 
 /// A property at work on one history.
 pub(crate) trait Judge {
@@ -82,6 +83,32 @@ impl<T> Breaches<T> {
     pub fn note(&mut self, breach: T) {
         self.count += 1;
         self.first.get_or_insert(breach);
+    }
+}
+
+/// Breaches that damage explains: told as the price of that fault, with what it reached.
+#[derive(Debug, Default)]
+pub(crate) struct Excuses {
+    /// The entry of the fault and the partition, and the offsets from first to behind the last.
+    stretches: BTreeMap<(u32, usize), (i64, i64)>,
+}
+
+impl Excuses {
+    /// Offsets `from..to` of a partition are as they are because of the fault that entry `fault` tells of.
+    pub fn note(&mut self, fault: u32, part: usize, from: i64, to: i64) {
+        let known = self.stretches.entry((fault, part)).or_insert((from, to));
+        *known = (known.0.min(from), known.1.max(to));
+    }
+
+    /// What the faults cost. `what` says what became of `PARTITION`.
+    pub fn losses(&self, telling: Telling, what: &str) -> Vec<AllowedLoss> {
+        let told = self.stretches.iter().map(|((fault, part), (from, to))| AllowedLoss {
+            what: what.replace("PARTITION", &telling.part(*part)),
+            records: vec![telling.stretch(&telling.ledger.parts[*part], *from, *to, Vec::new())],
+            setting: telling.fault(*fault),
+            cause: telling.cause(*fault),
+        });
+        told.collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Order per producer and partition.
 
-use super::idempotence::{idempotent, in_flight, renewed, repeated};
-use super::{Breaches, Judge, conclude};
+use super::idempotence::{excuse, idempotent, in_flight, renewed, repeated};
+use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{Effect, Ledger, Sent};
 use crate::words::Telling;
 use crate::{Entry, Property, Verdict, Witness};
@@ -34,20 +34,23 @@ impl Judge for ProducerOrder {
     }
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
-        let mut breaches = Breaches::default();
+        let (mut breaches, mut excuses) = (Breaches::default(), Excuses::default());
         for part in 0..telling.ledger.parts.len() {
             if telling.ledger.parts[part].losses.is_empty() {
-                disorder(telling.ledger, part, &mut breaches);
+                disorder(telling.ledger, part, &mut breaches, &mut excuses);
             }
         }
         let untested = "no two records of one producer were in flight over a leader change or a retry";
-        conclude(&breaches, self.tested, untested, |(part, early, late)| witness(telling, *part, *early, *late))
+        let losses = excuses.losses(telling, "records of PARTITION that stand in another order than they were sent");
+        conclude_with(&breaches, self.tested, losses, untested, |(part, early, late)| {
+            witness(telling, *part, *early, *late)
+        })
     }
 }
 
 type Placed = (ClientRecord, i64);
 
-fn disorder(ledger: &Ledger, part: usize, breaches: &mut Breaches<(usize, Placed, Placed)>) {
+fn disorder(ledger: &Ledger, part: usize, breaches: &mut Breaches<(usize, Placed, Placed)>, excuses: &mut Excuses) {
     let partition = &ledger.parts[part];
     for (client, sending) in partition.sendings.iter().filter(|(client, _)| idempotent(ledger, **client)) {
         let mut highest: Option<Placed> = None;
@@ -56,8 +59,14 @@ fn disorder(ledger: &Ledger, part: usize, breaches: &mut Breaches<(usize, Placed
             let now = (ClientRecord { client: *client, number }, offset);
             match highest {
                 Some(before) if before.1 > offset => {
-                    if !excused(ledger, part, before.0, now.0) {
-                        breaches.note((part, before, now));
+                    let fault =
+                        || [before, now].into_iter().find_map(|(record, at)| excuse(ledger, part, record, Some(at)));
+                    if excused(ledger, part, before.0, now.0) {
+                        continue;
+                    }
+                    match fault() {
+                        Some(fault) => excuses.note(fault, part, offset, before.1.saturating_add(1)),
+                        None => breaches.note((part, before, now)),
                     }
                 }
                 _ => highest = Some(now),

@@ -1,6 +1,6 @@
 //! A restarted replica finds what its disk must have kept.
 
-use super::{Breaches, Judge, conclude};
+use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{Before, Effect, Ledger, Reload, VersionId};
 use crate::nodes::NodeIndex;
 use crate::words::Telling;
@@ -12,7 +12,9 @@ pub(crate) const PROPERTY: Property = Property {
     premise: "a replica that had records was loaded again",
     explanation: "A crash of the process keeps the page cache, so nothing that was written may be missing. Power loss keeps what \
                   was flushed; the rest may be missing from its end, never from the middle, and what is left is unchanged, \
-                  byte for byte (the digest over all batches tells).",
+                  byte for byte (the digest over all batches tells). Damage to the file of that log excuses the loss of the \
+                  damaged batch and of what stands behind it, and no more; what a lying sync promised is excused only by \
+                  power loss.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,7 @@ struct Breach {
 pub(crate) struct Recovery {
     loads: u64,
     breaches: Breaches<Breach>,
+    excuses: Excuses,
 }
 
 impl Judge for Recovery {
@@ -53,13 +56,20 @@ impl Judge for Recovery {
         } else {
             return;
         };
-        self.breaches.note(Breach { rule, part, node, version, before, at });
+        let first = removed.last().map_or(before.end, |id| ledger.parts[part].version(*id).base);
+        match before.harmed {
+            // Damage takes what it struck and what stands behind it, nothing before.
+            Some((from, harm)) if ledger.parts[part].log(node).is_none_or(|log| log.end >= from) => {
+                self.excuses.note(harm, part, from.max(first).max(0), before.end);
+            }
+            _ => self.breaches.note(Breach { rule, part, node, version, before, at }),
+        }
     }
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
-        conclude(&self.breaches, self.loads, "no replica with records was loaded again", |breach| {
-            witness(telling, *breach)
-        })
+        let losses = self.excuses.losses(telling, "a replica of PARTITION found less than it had, or something else");
+        let untested = "no replica with records was loaded again";
+        conclude_with(&self.breaches, self.loads, losses, untested, |breach| witness(telling, *breach))
     }
 }
 

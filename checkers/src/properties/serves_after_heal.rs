@@ -1,7 +1,8 @@
 //! The cluster serves after the heal.
 
-use super::{Breaches, Judge, conclude};
+use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{Effect, Ledger, Partition, Sent};
+use crate::nodes::NodeIndex;
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness, World};
 use klamm_base::{Outcome, TopicPartition};
@@ -12,7 +13,8 @@ pub(crate) const PROPERTY: Property = Property {
     premise: "a partition that clients had used was there when the faults were taken back",
     explanation: "Safety alone is cheap: a cluster that never answers loses nothing. So every run ends with heal, settle, one \
                   write and one reading of every partition from its start to its end; each has a bound in simulated time. A \
-                  run that a panic ended early was not tested for this.",
+                  run that a panic ended early was not tested for this. Excused, for its partition alone: damaged bytes that are \
+                  there still, which no replica and no reader takes, and a node whose own files are damaged.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +54,16 @@ impl Judge for Serves {
         if self.panicked {
             return Verdict::NotTested { reason: "a panic ended the run".to_string() };
         }
-        let mut breaches = Breaches::default();
+        let (mut breaches, mut excuses) = (Breaches::default(), Excuses::default());
         match self.settled {
             None => breaches.note(Breach::NeverSettled),
-            Some((at, false)) => breaches.note(Breach::NotSettled { at }),
-            Some((at, true)) => served(telling.ledger, at, &mut breaches),
+            Some((at, false)) => unsettled(telling.ledger, at, &mut breaches, &mut excuses),
+            Some((at, true)) => served(telling.ledger, at, &mut breaches, &mut excuses),
         }
-        conclude(&breaches, self.used, "no client used any partition", |breach| witness(telling, healed, *breach))
+        let losses = excuses.losses(telling, "PARTITION cannot be replicated, read or written beyond damaged bytes");
+        conclude_with(&breaches, self.used, losses, "no client used any partition", |breach| {
+            witness(telling, healed, *breach)
+        })
     }
 }
 
@@ -66,20 +71,62 @@ fn in_use(partition: &Partition) -> bool {
     partition.tp != TopicPartition::METADATA && !partition.sendings.is_empty()
 }
 
-fn served(ledger: &Ledger, settled: u32, breaches: &mut Breaches<Breach>) {
-    for (part, partition) in ledger.parts.iter().enumerate().filter(|(_, partition)| in_use(partition)) {
-        match partition.finally {
-            Some(last) if last.complete => {}
-            Some(last) => breaches.note(Breach::NotRead { part, at: Some(last.at) }),
-            None => breaches.note(Breach::NotRead { part, at: None }),
+/// Why the partition may not be served: damage in one of its copies, or a node that cannot start without its damaged files.
+fn blocked(ledger: &Ledger, partition: &Partition) -> Option<(u32, i64)> {
+    let harm = partition.harm_that_blocks().map(|harm| (harm.at, harm.from.max(0)));
+    let replicas = || partition.decisions.last().map(|decision| decision.replicas);
+    let unfit = || ledger.unfit.iter().find(|(node, _)| replicas().is_some_and(|all| all.contains(NodeIndex(**node))));
+    harm.or_else(|| unfit().map(|(_, at)| (*at, 0)))
+}
+
+/// The cluster is not at rest: some partition has no leader, or misses a replica. If damage blocks each of those, it could not.
+fn unsettled(ledger: &Ledger, at: u32, breaches: &mut Breaches<Breach>, excuses: &mut Excuses) {
+    let mut explained = false;
+    for (part, partition) in ledger.parts.iter().enumerate() {
+        let Some(decision) = partition.decisions.last() else { continue };
+        let is_up = |node: &NodeIndex| !ledger.machine(*node).is_down;
+        let missing = decision.replicas.minus(decision.isr).iter().any(|node| is_up(&node));
+        if decision.leader.is_some() && !missing {
+            continue;
         }
-        let sent = partition.sendings.values().flat_map(|sending| sending.iter()).map(|(_, sent)| sent);
-        let after: Vec<&Sent> = sent.filter(|sent| sent.invoked != u32::MAX && sent.invoked > settled).collect();
-        let written = |sent: &&Sent| matches!(sent.ended, Some((_, Outcome::Acked(_) | Outcome::Sent)));
-        if let (Some(sent), false) = (after.first(), after.iter().any(written)) {
-            breaches.note(Breach::NotWritten { at: sent.ended.map_or(sent.invoked, |(at, _)| at) });
+        match blocked(ledger, partition) {
+            Some((fault, from)) => {
+                explained = true;
+                excuses.note(fault, part, from, from);
+            }
+            None => return breaches.note(Breach::NotSettled { at }),
         }
     }
+    if !explained {
+        breaches.note(Breach::NotSettled { at });
+    }
+}
+
+fn served(ledger: &Ledger, settled: u32, breaches: &mut Breaches<Breach>, excuses: &mut Excuses) {
+    for (part, partition) in ledger.parts.iter().enumerate().filter(|(_, partition)| in_use(partition)) {
+        for breach in [unread(part, partition), unwritten(partition, settled)].into_iter().flatten() {
+            match blocked(ledger, partition) {
+                Some((fault, from)) => excuses.note(fault, part, from, from),
+                None => breaches.note(breach),
+            }
+        }
+    }
+}
+
+fn unread(part: usize, partition: &Partition) -> Option<Breach> {
+    match partition.finally {
+        Some(last) if last.complete => None,
+        Some(last) => Some(Breach::NotRead { part, at: Some(last.at) }),
+        None => Some(Breach::NotRead { part, at: None }),
+    }
+}
+
+fn unwritten(partition: &Partition, settled: u32) -> Option<Breach> {
+    let sent = partition.sendings.values().flat_map(|sending| sending.iter()).map(|(_, sent)| sent);
+    let after: Vec<&Sent> = sent.filter(|sent| sent.invoked != u32::MAX && sent.invoked > settled).collect();
+    let written = |sent: &&Sent| matches!(sent.ended, Some((_, Outcome::Acked(_) | Outcome::Sent)));
+    let first = after.first().filter(|_| !after.iter().any(written))?;
+    Some(Breach::NotWritten { at: first.ended.map_or(first.invoked, |(at, _)| at) })
 }
 
 fn witness(telling: Telling, healed: u32, breach: Breach) -> Witness {

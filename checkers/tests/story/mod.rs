@@ -5,10 +5,12 @@ use klamm_base::{
     ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, Source, TopicPartition,
     TruncationCause, Uuid, chain,
 };
-use klamm_checkers::{Event, History, Report, Standing, World, judge};
+use klamm_checkers::{Damage, Event, History, Party, Report, Standing, World, judge};
 use std::collections::BTreeMap;
 
 pub const TP: TopicPartition = TopicPartition { topic: Uuid(77), partition: 0 };
+/// Every batch has so many bytes.
+pub const BATCH: u32 = 100;
 pub const P: ClientId = ClientId(1);
 pub const C: ClientId = ClientId(2);
 pub const FINAL: ClientId = ClientId(9);
@@ -178,8 +180,39 @@ impl Story {
 
     pub fn store(&mut self, node: i32, batch: Batch, as_leader: bool) {
         let (base_offset, last_offset, leader_epoch, id) = (batch.base, batch.last(), batch.epoch, batch.id);
-        self.logs.entry(node).or_default().push(batch);
-        self.node(node, Observation::Appended { tp: TP, base_offset, last_offset, leader_epoch, batch: id, as_leader });
+        let log = self.logs.entry(node).or_default();
+        let (position, bytes) = (BATCH * log.len() as u32, BATCH);
+        log.push(batch);
+        let (tp, batch) = (TP, id);
+        self.node(
+            node,
+            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, as_leader, position, bytes },
+        );
+    }
+
+    /// The batch of that number in a node's log, counted from 0, is damaged.
+    pub fn damage(&mut self, node: i32, batch: u64, kind: Damage) {
+        let from = u64::from(BATCH) * batch + 7;
+        self.damage_file(node, "data/orders-0/00000000000000000000.log", (from, from + 1), kind);
+    }
+
+    pub fn damage_file(&mut self, node: i32, path: &str, (from, to): (u64, u64), kind: Damage) {
+        self.world(World::FaultStruck { what: format!("{} on node {node}", kind.name()) });
+        let (node, path) = (NodeId(node), path.to_owned());
+        self.world(World::DiskDamaged { node, path, from, to, kind, silent: true });
+    }
+
+    /// A byte between two parties arrives other than it was sent.
+    pub fn corrupt(&mut self, from: Party, to: Party, role: &str) {
+        self.world(World::FaultStruck { what: format!("corrupt {role}") });
+        self.world(World::BytesCorrupted { from, to, role: role.to_owned(), at_byte: 77 });
+    }
+
+    /// A node dies and comes back; of its log only what ends at or below `keeps` is found.
+    pub fn restart_with(&mut self, node: i32, keeps: i64) {
+        self.kill(node);
+        self.logs.entry(node).or_default().retain(|batch| batch.last() < keeps);
+        self.restart(node);
     }
 
     /// `to` fetches everything that `from` has beyond it.

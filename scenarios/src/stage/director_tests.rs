@@ -105,6 +105,8 @@ fn appended(director: &mut Director, now: u64, epoch: i32) {
         leader_epoch: epoch,
         batch: 1,
         as_leader: true,
+        position: 0,
+        bytes: 100,
     };
     director.see(now, Source::Node(NodeId(1)), &appended);
 }

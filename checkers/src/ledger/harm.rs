@@ -1,0 +1,273 @@
+//! Damage, and what it reaches: which copies of which offsets a fault may have spoilt.
+//!
+//! A *harm* names one partition on one node and the offsets from which its copy may differ from what its broker believes.
+//! Damaged bytes of a file are turned into offsets through the positions at which the batches were appended. A load ends at
+//! the first damaged batch, so a harm reaches the whole suffix there; a reading meets the damaged batches themselves. What a
+//! harmed leader feeds to a follower harms the follower's copy too, and so does a frame that the network spoilt between
+//! the two. Nothing below a harm's first offset, and no other partition, is excused by it.
+
+use super::{LogModel, Partition, VersionId};
+use crate::Damage;
+use crate::nodes::NodeIndex;
+
+/// How long after a frame was spoilt its first consequence may come: it waits in windows, behind stalls and in paused processes.
+pub(crate) const FRAME_NS: u64 = 30_000_000_000;
+
+/// How a copy is spoilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HarmKind {
+    /// What is at rest is wrong, or a read of it was: it may show at any time.
+    Shown(Damage),
+    /// The device has not got it: it shows once the page cache lets go of it.
+    Hidden(Damage),
+    /// A sync lied: power loss shows it.
+    Undurable,
+    /// The whole copy is gone under the running process: the next load shows it.
+    Gone,
+    /// A frame between this follower and its leader arrived other than it was sent.
+    Frame,
+    /// It was copied from a harmed source, or after a spoilt frame.
+    Fed,
+}
+
+/// One harm of one node's copy of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Harm {
+    pub node: NodeIndex,
+    pub kind: HarmKind,
+    /// The damaged offsets, `to` exclusive. What stands behind them a load may drop with them.
+    pub from: i64,
+    pub to: i64,
+    /// Entry of the event of the world behind it.
+    pub at: u32,
+    /// World time of that entry, nanoseconds.
+    pub at_ns: u64,
+    /// Entry at which the damaged bytes were gone again; `u32::MAX` while they are there.
+    pub until: u32,
+    /// Bytes of its segment that no batch announced so far stands in: the next ones tell which offsets they are.
+    pending: Option<(u64, u64)>,
+}
+
+impl Harm {
+    fn is_on(&self, node: NodeIndex) -> bool {
+        self.node == node && self.in_force()
+    }
+
+    pub fn in_force(&self) -> bool {
+        self.until == u32::MAX
+    }
+}
+
+/// Where a batch stands in its segment's file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    base: i64,
+    next: i64,
+    position: u32,
+    bytes: u32,
+}
+
+impl LogModel {
+    /// A batch was written there.
+    pub fn place(&mut self, (base, last): (i64, i64), position: u32, bytes: u32) {
+        while self.places.last().is_some_and(|last| last.base >= base) {
+            self.places.pop();
+        }
+        self.places.push(Place { base, next: last.saturating_add(1), position, bytes });
+    }
+
+    /// The offsets of the batches that stand in bytes `from..to` of the segment that begins at offset `segment`; what nobody
+    /// has announced yet stands at the end.
+    fn offsets(&self, segment: i64, from: u64, to: u64) -> (i64, i64) {
+        let first = self.places.partition_point(|place| place.base < segment);
+        let mut struck: Option<(i64, i64)> = None;
+        let (mut position, mut end) = (None, segment.max(self.start));
+        for place in self.places[first..].iter().take_while(|place| place.base < self.end) {
+            let (begins, ends) = (u64::from(place.position), u64::from(place.position) + u64::from(place.bytes));
+            // Positions begin anew: the next segment.
+            if position.is_some_and(|before| begins <= before) {
+                return struck.unwrap_or((end, end));
+            }
+            // A batch that nobody announced stands between: it may be any of these bytes.
+            if place.base > end && struck.is_none() && from < begins {
+                struck = Some((end, place.base));
+            }
+            if begins < to && from < ends {
+                let since = struck.map_or(place.base, |(since, _)| since);
+                struck = Some((since, place.next));
+            }
+            (position, end) = (Some(begins), place.next);
+        }
+        match struck {
+            Some((since, until)) => (since, until),
+            None => (end, i64::MAX),
+        }
+    }
+}
+
+impl Partition {
+    /// Bytes of a segment of a node's log were damaged.
+    pub fn damage(&mut self, node: NodeIndex, damage: Damage, segment: i64, bytes: (u64, u64), at: (u32, u64)) {
+        let kind = match damage {
+            Damage::BitRot | Damage::Overwritten | Damage::Misread => HarmKind::Shown(damage),
+            Damage::Missing | Damage::Forgotten => HarmKind::Hidden(damage),
+            Damage::NotDurable => HarmKind::Undurable,
+            Damage::Wiped => HarmKind::Gone,
+            // What arrived of a write that failed was never announced; what an unplugged device forgets was never synced.
+            Damage::Partial | Damage::Removed => return,
+        };
+        let (from, to) = match kind {
+            HarmKind::Gone => (i64::MIN, i64::MAX),
+            _ => self.log(node).map_or((segment, i64::MAX), |log| log.offsets(segment, bytes.0, bytes.1)),
+        };
+        let pending = (to == i64::MAX && kind != HarmKind::Gone).then_some(bytes);
+        self.harms.push(Harm { node, kind, from, to, at: at.0, at_ns: at.1, until: u32::MAX, pending });
+    }
+
+    /// A batch was announced: damage that came before its announcement learns whether it is the batch's.
+    pub fn announced(&mut self, node: NodeIndex, (base, last): (i64, i64), position: u32, bytes: u32) {
+        self.log_mut(node).place((base, last), position, bytes);
+        let (begins, ends) = (u64::from(position), u64::from(position) + u64::from(bytes));
+        for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node) && base >= harm.from) {
+            match harm.pending {
+                // It stands behind them, or in the next segment.
+                Some((_, to)) if begins >= to || (begins == 0 && base > harm.from) => {
+                    (harm.to, harm.pending) = (base, None);
+                }
+                Some((from, _)) if ends <= from && base == harm.from => harm.from = last.saturating_add(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// A frame between a follower and the leader was spoilt: the leader may believe the follower to be further than it is,
+    /// or the follower may copy or cut what it should not.
+    pub fn spoil_frame(&mut self, follower: NodeIndex, at: u32, at_ns: u64) {
+        let from = self.log(follower).map_or(0, |log| log.end);
+        let kind = HarmKind::Frame;
+        self.harms.push(Harm { node: follower, kind, from, to: i64::MAX, at, at_ns, until: u32::MAX, pending: None });
+    }
+
+    /// What excuses a load that brings back less than there was, or something else, from its first offset on.
+    pub fn harm_of_load(&self, node: NodeIndex, power_lost: bool) -> Option<Harm> {
+        let tells = |harm: &&Harm| match harm.kind {
+            HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Gone | HarmKind::Fed => true,
+            HarmKind::Undurable => power_lost,
+            HarmKind::Frame => false,
+        };
+        self.harms.iter().filter(|harm| harm.is_on(node)).filter(tells).min_by_key(|harm| harm.from).copied()
+    }
+
+    /// A log was loaded and ends at `end`: what a load cut away, and what was read wrongly then, harms no longer.
+    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: bool, at: u32) {
+        for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
+            let over = match harm.kind {
+                HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
+                // Power took what it could, and the load has told what is left.
+                HarmKind::Undurable => power_lost || harm.from >= end,
+                HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed => harm.from >= end,
+            };
+            harm.until = if over { at } else { harm.until };
+        }
+    }
+
+    /// A log was cut to `end`: damaged bytes above it are gone.
+    pub fn cut_away(&mut self, node: NodeIndex, end: i64, at: u32) {
+        let gone = |harm: &&mut Harm| harm.is_on(node) && harm.from >= end && harm.kind != HarmKind::Frame;
+        self.harms.iter_mut().filter(gone).for_each(|harm| harm.until = at);
+    }
+
+    /// A spoilt frame that may be why this follower cut its log, or has another high watermark than its leader.
+    pub fn spoilt_frame(&self, node: NodeIndex, now_ns: u64) -> Option<Harm> {
+        let fresh = |harm: &&Harm| harm.is_on(node) && harm.kind == HarmKind::Frame && is_fresh(harm, now_ns);
+        self.harms.iter().find(fresh).copied()
+    }
+
+    /// Why a replica may append at `base` what its leader never wrote there; the replica's copy is harmed from there on.
+    pub fn fed(&mut self, node: NodeIndex, base: i64, last: i64, now_ns: u64, at: u32) -> Option<Harm> {
+        let own = |harm: &&Harm| harm.is_on(node) && harm.from <= base && !matches!(harm.kind, HarmKind::Undurable);
+        let frame = |harm: &&Harm| harm.kind != HarmKind::Frame || is_fresh(harm, now_ns);
+        let source = |harm: &&Harm| match harm.kind {
+            _ if harm.node == node || !harm.in_force() => false,
+            HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= last && base < harm.to,
+            HarmKind::Fed => harm.from <= last,
+            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+        };
+        let found = self.harms.iter().filter(own).find(frame).or_else(|| self.harms.iter().find(source)).copied()?;
+        let is_known =
+            self.harms.iter().any(|harm| harm.is_on(node) && harm.kind == HarmKind::Fed && harm.from <= base);
+        if !is_known {
+            let (kind, to) = (HarmKind::Fed, i64::MAX);
+            assert!(at >= found.at, "a consequence comes after its cause");
+            self.harms.push(Harm { node, kind, from: base, to, until: u32::MAX, pending: None, ..found });
+        }
+        Some(found)
+    }
+
+    /// Why a member of the ISR need not hold a version that the leader counts on it for.
+    pub fn harm_of_copy(&self, node: NodeIndex, id: VersionId, now_ns: u64) -> Option<Harm> {
+        let last = self.version(id).last;
+        let tells = |harm: &&Harm| match harm.kind {
+            HarmKind::Fed => true,
+            HarmKind::Frame => is_fresh(harm, now_ns),
+            _ => false,
+        };
+        self.harms.iter().filter(|harm| harm.is_on(node) && harm.from <= last).find(tells).copied()
+    }
+
+    /// What this replica was fed, or lost, before: it may have to cut what others hold as committed.
+    pub fn fed_by(&self, node: NodeIndex) -> Option<Harm> {
+        self.harms.iter().find(|harm| harm.is_on(node) && harm.kind == HarmKind::Fed).copied()
+    }
+
+    /// True if what this replica holds from some offset up to this version on was fed to it.
+    pub fn fed_before(&self, node: NodeIndex, id: VersionId) -> bool {
+        self.fed_by(node).is_some_and(|harm| harm.from <= self.version(id).last)
+    }
+
+    /// A leader counted members whose copies are harmed: they protect nothing of what it committed by that.
+    pub fn counted_in_vain(&mut self, leader: NodeIndex, leader_epoch: i32, committed: &[VersionId], now_ns: u64) {
+        if self.harms.is_empty() {
+            return;
+        }
+        let Some(members) = self.view_of(leader, leader_epoch).map(|view| view.maximal) else { return };
+        for id in committed {
+            for member in members.iter().filter(|member| *member != leader) {
+                let lacks = !self.holds(member, *id);
+                if let Some(harm) = self.harm_of_copy(member, *id, now_ns).filter(|_| lacks) {
+                    self.destroy(*id, member, harm);
+                }
+            }
+        }
+    }
+
+    /// Why a reader may have met something else at this offset, or nothing. The final reading meets only what is still damaged.
+    pub fn harm_met(&self, offset: i64, at: u32, finally: bool) -> Option<Harm> {
+        let met = |harm: &&Harm| match harm.kind {
+            HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= offset && offset < harm.to,
+            HarmKind::Fed => harm.from <= offset,
+            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+        };
+        let then = |harm: &&Harm| harm.at <= at && (harm.in_force() || !finally);
+        self.harms.iter().filter(met).find(then).copied()
+    }
+
+    /// A harm that may keep the partition from being read or replicated: its replicas refuse to take damaged bytes, for ever.
+    pub fn harm_that_blocks(&self) -> Option<Harm> {
+        let blocks = |harm: &&Harm| {
+            harm.in_force()
+                && matches!(harm.kind, HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Gone | HarmKind::Fed)
+        };
+        self.harms.iter().find(blocks).copied()
+    }
+
+    /// A node's copy of a version is destroyed, and this harm did it.
+    pub fn destroy(&mut self, id: VersionId, node: NodeIndex, harm: Harm) {
+        self.version_mut(id).destroyed.insert(node);
+        self.blame.insert(id, harm.at);
+    }
+}
+
+fn is_fresh(harm: &Harm, now_ns: u64) -> bool {
+    now_ns.saturating_sub(harm.at_ns) <= FRAME_NS
+}

@@ -1,0 +1,58 @@
+//! Clients as witnesses: where each consumer stands, and which clients a spoilt frame may have misled.
+
+use super::harm::FRAME_NS;
+use klamm_base::ClientId;
+use std::collections::BTreeMap;
+
+/// What clients can be believed.
+#[derive(Debug, Default)]
+pub(crate) struct Witnesses {
+    /// The offset after the last one read, or the one it was set to.
+    positions: BTreeMap<(ClientId, usize), i64>,
+    /// Consumers that were led elsewhere than to their position, and the entry of what did it.
+    strays: BTreeMap<(ClientId, usize), u32>,
+    /// Spoilt frames by the client's name: entry and world time in nanoseconds, ascending.
+    frames: BTreeMap<String, Vec<(u32, u64)>>,
+}
+
+impl Witnesses {
+    /// A frame on one of a client's connections was spoilt.
+    pub fn misled(&mut self, name: &str, at: u32, at_ns: u64) {
+        self.frames.entry(name.to_owned()).or_default().push((at, at_ns));
+    }
+
+    /// The last spoilt frame after entry `from` and before entry `to`.
+    pub fn misled_between(&self, name: &str, from: u32, to: u32) -> Option<u32> {
+        let frames = self.frames.get(name)?;
+        frames.iter().rev().map(|(at, _)| *at).find(|at| from < *at && *at < to)
+    }
+
+    /// The last spoilt frame, if its consequence may still come.
+    pub fn misled_lately(&self, name: &str, now_ns: u64) -> Option<u32> {
+        let (at, at_ns) = *self.frames.get(name)?.last()?;
+        (now_ns.saturating_sub(at_ns) <= FRAME_NS).then_some(at)
+    }
+
+    /// A consumer was set to an offset: it may be believed again.
+    pub fn positioned(&mut self, client: ClientId, part: usize, offset: i64) {
+        self.positions.insert((client, part), offset);
+        if !self.strays.is_empty() {
+            self.strays.remove(&(client, part));
+        }
+    }
+
+    /// A consumer read up to `next`; where it stood before.
+    pub fn read_on(&mut self, client: ClientId, part: usize, next: i64) -> Option<i64> {
+        self.positions.insert((client, part), next)
+    }
+
+    /// A consumer reads elsewhere than it should, and this entry says why.
+    pub fn lead_astray(&mut self, client: ClientId, part: usize, cause: u32) {
+        self.strays.insert((client, part), cause);
+    }
+
+    /// What led a consumer astray, if it is.
+    pub fn astray(&self, client: ClientId, part: usize) -> Option<u32> {
+        self.strays.get(&(client, part)).copied()
+    }
+}
