@@ -55,7 +55,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), exchanges: usiz
 
 fn config(load: Load) -> SimConfig {
     let latency = Latency::fixed(load.latency.as_nanos() as u64);
-    SimConfig { profile: NetProfile { latency, ..NetProfile::default() }, ..SimConfig::new(1) }
+    SimConfig { profile: NetProfile { link: latency.into(), ..NetProfile::default() }, ..SimConfig::new(1) }
 }
 
 async fn serve(env: Env) {

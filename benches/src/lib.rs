@@ -56,7 +56,7 @@ async fn talk(env: Env) {
 /// # Panics
 /// If the echo breaks.
 pub fn echo(seconds: u64) -> u64 {
-    let profile = NetProfile { latency: Latency::fixed(500_000), ..NetProfile::default() };
+    let profile = NetProfile { link: Latency::fixed(500_000).into(), ..NetProfile::default() };
     let run = klamm_sim::run(SimConfig { profile, ..SimConfig::new(1) }, move |world| {
         let (server, client) = (world.add_host("server"), world.add_host("client"));
         world.env(server).tasks.spawn("listen", Box::pin(listen(world.env(server))));

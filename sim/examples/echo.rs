@@ -46,7 +46,7 @@ async fn talk(env: Env, to: &'static str) -> Option<()> {
 
 /// Segments delivered and simulated nanoseconds.
 fn story(seed: u64, seconds: u64) -> (u64, u64) {
-    let profile = NetProfile { latency: Latency::fixed(200_000), ..NetProfile::default() };
+    let profile = NetProfile { link: Latency::fixed(200_000).into(), ..NetProfile::default() };
     let run = run(SimConfig { profile, ..SimConfig::new(seed) }, move |world| {
         let dead = Rc::new(Cell::new(0));
         for name in NAMES {

@@ -3,6 +3,7 @@
 use crate::clock::Leap;
 use crate::disk::Damage;
 use crate::limits::Limits;
+use crate::net::{ConnectionFault, LinkProfile, Listening, Topology};
 use crate::stop::DiskFate;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ pub enum LinkState {
     /// Segments vanish. Established streams retransmit, so their bytes and FINs wait as behind a stall; an RST is lost, and a
     /// connect asks again after 1, 2, 4 … seconds.
     BlackHole,
+    /// Segments vanish and are answered with an RST from the way, as by a firewall that rejects: connects are refused, an end
+    /// that sends or acknowledges over it is reset. An RST vanishes without an answer. FINs and bytes that are never answered
+    /// because the way back is cut wait as behind a black hole.
+    Reset,
 }
 
 /// A change of the world that somebody may want to know of. Hosts are named by their network names.
@@ -41,8 +46,24 @@ pub enum WorldEvent {
     Resumed { host: String },
     /// One direction between two hosts changed.
     LinkChanged { from: String, to: String, state: LinkState },
-    /// The latency of one direction changed.
-    LatencyChanged { from: String, to: String, min_ns: u64, max_ns: u64 },
+    /// What one direction is like changed.
+    LinkProfileChanged { from: String, to: String, profile: LinkProfile },
+    /// Hosts stand elsewhere now.
+    TopologySet { topology: Topology },
+    /// What becomes of connects to a host changed.
+    ListeningSet { host: String, listening: Listening },
+    /// Something goes wrong with single connections from now on; `struck` are alive.
+    ConnectionFaultBegan {
+        from: Option<String>,
+        to: Option<String>,
+        role: Option<String>,
+        fault: ConnectionFault,
+        struck: u32,
+    },
+    /// It is over.
+    ConnectionFaultEnded { from: Option<String>, to: Option<String>, role: Option<String>, fault: ConnectionFault },
+    /// A bit of the stream's byte number `at_byte` (from 0) was flipped on the way from one host to another.
+    SegmentCorrupted { from: String, to: String, role: String, at_byte: u64 },
     /// The wall clock of a host was set to true time plus `offset_ms`.
     ClockSet { host: String, offset_ms: i64 },
     /// The wall clock of a host goes wrong by so many parts in a million from now on.

@@ -111,6 +111,16 @@ pub enum HostError {
         /// The number asked for.
         host: u32,
     },
+    /// Two hosts on one address.
+    NameTaken {
+        /// The name of both.
+        name: String,
+    },
+    /// A name that is an address of every host.
+    NoName {
+        /// It.
+        name: String,
+    },
     /// A clock cannot go at that rate.
     ClockRate {
         /// Parts in a million off.
@@ -138,6 +148,12 @@ impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { host } => write!(f, "there is no host {host}: World::add_host makes one"),
+            Self::NameTaken { name } => {
+                write!(f, "a second host {name:?}: World::host finds the first, another name makes another")
+            }
+            Self::NoName { name } => {
+                write!(f, "no host can be called {name:?}, which means whoever says it: give it a name of its own")
+            }
             Self::ClockRate { ppm } => {
                 write!(f, "a clock cannot be off by {ppm} parts in a million: from -999999 to 1000000")
             }

@@ -60,13 +60,17 @@ pub use disk::{
 };
 pub use event::{LinkState, WorldEvent};
 pub use fault::{
-    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, Often, Place, PlannedFault, Struck, fault_info,
+    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, Often, Place, PlannedFault, Struck,
+    fault_info,
 };
 pub use gc::{GcProfile, Pauses, Spread};
 pub use hosts::HostError;
 pub use join::{JoinError, JoinHandle, spawn};
 pub use limits::{Limits, Memory};
-pub use net::{Latency, NetProfile};
+pub use net::{
+    ConnectionFault, ConnectionFaultId, ConnectionMatch, KeepAlive, Latency, LinkProfile, Listening, NetError,
+    NetProfile, Site, Topology,
+};
 pub use run::{Panic, Run, SimConfig, run};
 pub use stage::{Host, HostState, World};
 #[doc(hidden)]

@@ -88,11 +88,15 @@ impl std::error::Error for Panic {}
 
 /// Runs `main` in a world of its own, on a fresh thread, to its end or to the first panic. The caller's `tracing`
 /// subscriber hears the run. Must not be called inside a run.
+///
+/// # Panics
+/// If [`NetProfile::check`] finds something in the profile.
 pub fn run<T, F>(config: SimConfig, main: F) -> Run<T>
 where
     T: Send + 'static,
     F: FnOnce(World) -> Pin<Box<dyn Future<Output = T>>> + Send + 'static,
 {
+    config.profile.check().unwrap_or_else(|error| panic!("{error}"));
     ctx::install_hook();
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
     let thread = std::thread::Builder::new().name(format!("seed-{}", config.seed)).stack_size(STACK_BYTES);

@@ -2,10 +2,9 @@
 
 use crate::ctx::{self, Context, STAGE};
 use crate::env_impl::{self, HostClock};
-use crate::event::{LinkState, WorldEvent};
+use crate::event::WorldEvent;
 use crate::exec::Corpse;
 use crate::hosts::{HostError, Machine, Pause};
-use crate::net::Latency;
 use crate::rng;
 use crate::world::{self, Director, Inner, Listener, flush};
 use klamm_env::{BoxFuture, Clock, Env};
@@ -49,10 +48,17 @@ impl World {
     }
 
     /// A new host. Its name is its network name; its wall clock starts at 2026-01-01T00:00:00Z. Until it is booted it is up
-    /// and runs what is spawned through [`World::env`].
+    /// and runs what is spawned through [`World::env`]. It panics where [`World::try_add_host`] gives an error.
     pub fn add_host(&self, name: &str) -> Host {
-        let added = self.with(|world| world.add_host(name));
-        added.unwrap_or_else(|| panic!("a second host {name:?}"))
+        self.try_add_host(name).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// [`HostError::NameTaken`]; [`HostError::NoName`] for a name that means the one who says it, or everybody.
+    pub fn try_add_host(&self, name: &str) -> Result<Host, HostError> {
+        self.with(|world| world.add_host(name))
     }
 
     /// The host of that name.
@@ -175,24 +181,6 @@ impl World {
         flush();
     }
 
-    /// Sets one direction.
-    pub fn set_link(&self, from: Host, to: Host, state: LinkState) {
-        self.with(|world| world.set_link(from.0, to.0, state));
-        flush();
-    }
-
-    /// Sets the latency of one direction, from the next segment on.
-    pub fn set_latency(&self, from: Host, to: Host, latency: Latency) {
-        self.with(|world| world.set_latency(from.0, to.0, latency));
-        flush();
-    }
-
-    /// Every direction is up, with the profile's latency.
-    pub fn heal_all_links(&self) {
-        self.with(Inner::heal_all_links);
-        flush();
-    }
-
     /// The world as a process on that host sees it.
     pub fn env(&self, host: Host) -> Env {
         assert!(self.with(|world| world.machines.len()) > host.0 as usize, "there is no {host:?}");
@@ -275,9 +263,12 @@ fn bury(corpses: Vec<Corpse>) {
 }
 
 impl Inner {
-    fn add_host(&mut self, name: &str) -> Option<Host> {
+    fn add_host(&mut self, name: &str) -> Result<Host, HostError> {
+        if world::means_self(name) {
+            return Err(HostError::NoName { name: name.to_owned() });
+        }
         if self.machines.iter().any(|machine| &*machine.name == name) {
-            return None;
+            return Err(HostError::NameTaken { name: name.to_owned() });
         }
         let seed = self.config.seed;
         let host = Host(self.machines.len() as u32);
@@ -285,7 +276,7 @@ impl Inner {
         let entropy = rng::stream(seed, &format!("entropy/{name}/0"));
         let disk = self.new_disks(name);
         self.machines.push(Machine::new(name, entropy, disk, rng::stream(seed, &format!("disk/{name}"))));
-        Some(host)
+        Ok(host)
     }
 
     pub(crate) fn note_process(&mut self, host: u32, what: &'static str, value: u64) {

@@ -18,6 +18,12 @@ pub(crate) enum Event {
     Window(Id, u8),
     /// That side of a connection may have waited too long for an acknowledgement.
     Retransmit(Id, u8),
+    /// That side sends again what was lost.
+    Resend(Id, u8),
+    /// What that side sent met something that answers with an RST.
+    Rejected(Id, u8),
+    /// That side of a connection may have heard nothing for long.
+    KeepAlive(Id, u8),
     /// A connect's question arrives.
     Syn(Id),
     /// Its answer arrives: accepted or refused.

@@ -43,6 +43,9 @@ pub(crate) enum Kind {
     Fault,
     Spawn,
     Observe,
+    Lost,
+    Corrupt,
+    Probe,
 }
 
 impl Kind {
@@ -60,6 +63,9 @@ impl Kind {
             Self::Fault => "fault",
             Self::Spawn => "spawn",
             Self::Observe => "observe",
+            Self::Lost => "lost",
+            Self::Corrupt => "corrupt",
+            Self::Probe => "probe",
         }
     }
 }

@@ -182,7 +182,10 @@ impl Inner {
     fn means_something(&self, entry: &Entry) -> bool {
         match entry.event {
             Event::Timer(_) | Event::DiskFault(_) => true,
-            Event::Arrive(id, _) | Event::Window(id, _) => self.net.conns.get(id).is_some(),
+            Event::Arrive(id, _) | Event::Window(id, _) | Event::Rejected(id, _) | Event::KeepAlive(id, _) => {
+                self.net.conns.get(id).is_some()
+            }
+            Event::Resend(id, side) => self.net.is_resend(id, side, entry.at),
             Event::Retransmit(id, side) => self.net.is_overdue(id, side, entry.at),
             Event::Syn(id) | Event::SynAnswer(id, _) | Event::SynAgain(id) => self.net.is_connecting(id),
             Event::DiskEffect(id) | Event::DiskDone(id) => self.disks.ops.get(id).is_some(),
@@ -213,6 +216,9 @@ impl Inner {
             Event::Arrive(id, side) => self.arrive(id, side as usize),
             Event::Window(id, side) => self.open_window(id, side as usize),
             Event::Retransmit(id, side) => self.give_up(id, side as usize),
+            Event::Resend(id, side) => self.resend(id, side as usize),
+            Event::Rejected(id, side) => self.rejected(id, side as usize),
+            Event::KeepAlive(id, side) => self.keep_alive(id, side as usize),
             Event::Syn(id) => self.syn(id),
             Event::SynAnswer(id, accepted) => self.syn_answer(id, accepted),
             Event::SynAgain(id) => self.syn_again(id),
@@ -237,10 +243,15 @@ impl Inner {
     /// The host that a name or address means to `asker`.
     pub fn resolve(&self, asker: u32, name: &str) -> Option<u32> {
         match name {
-            "localhost" | "127.0.0.1" | "0.0.0.0" | "" | "::" | "::1" => Some(asker),
+            name if means_self(name) => Some(asker),
             name => self.machines.iter().position(|machine| &*machine.name == name).map(|host| host as u32),
         }
     }
+}
+
+/// Whether a name or address means whoever says it.
+pub(crate) fn means_self(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "0.0.0.0" | "" | "::" | "::1")
 }
 
 /// After a poll or an event: wakes, tells and buries, and lets the director act if it was asked for. The world is not

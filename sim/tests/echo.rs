@@ -98,12 +98,12 @@ async fn strike(world: &World, hosts: &[Host], rng: &mut ChaCha8Rng, counts: &mu
         0 => world.kill(victim),
         1 => world.power_off(victim),
         2 => world.pause(victim),
-        3 => world.set_link(victim, other, state),
+        3 => world.set_link(victim, other, state).unwrap(),
         4 => {
-            world.set_link(victim, other, state);
-            world.set_link(other, victim, state);
+            world.set_link(victim, other, state).unwrap();
+            world.set_link(other, victim, state).unwrap();
         }
-        _ => world.set_latency(victim, other, Latency::between(MS, 80 * MS)),
+        _ => world.set_latency(victim, other, Latency::between(MS, 80 * MS)).unwrap(),
     }
     world.sleep_until(world.now_ns() + 50 * MS + pick(rng, 900) * MS).await;
     world.heal_all_links();

@@ -11,7 +11,7 @@ use klamm_sim::{
 use std::io::ErrorKind;
 
 fn still_net(seed: u64) -> SimConfig {
-    let profile = NetProfile { latency: Latency::fixed(MS), ..NetProfile::default() };
+    let profile = NetProfile { link: Latency::fixed(MS).into(), ..NetProfile::default() };
     SimConfig { profile, ..SimConfig::new(seed) }
 }
 

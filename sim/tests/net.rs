@@ -4,15 +4,15 @@ mod common;
 
 use common::*;
 use klamm_env::Address;
-use klamm_sim::{Host, Latency, LinkState, World};
+use klamm_sim::{Host, Latency, LinkProfile, LinkState, World};
 use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A server that runs `echo`, a client, and 200 us in each direction.
 fn pair(world: &World) -> (Host, Host) {
     let (server, client) = (world.add_host("server"), world.add_host("client"));
-    world.set_latency(server, client, Latency::fixed(200 * US));
-    world.set_latency(client, server, Latency::fixed(200 * US));
+    world.set_latency(server, client, Latency::fixed(200 * US)).unwrap();
+    world.set_latency(client, server, Latency::fixed(200 * US)).unwrap();
     world.boot(server, |env| Box::pin(echo(env)));
     (server, client)
 }
@@ -57,7 +57,8 @@ fn many_segments_at_once_arrive_together() {
 fn a_stream_is_never_reordered_whatever_the_latency() {
     simulate(3, |world| async move {
         let (server, client) = pair(&world);
-        world.set_latency(client, server, Latency { loss_ppm: 50_000, ..Latency::between(10 * US, 50 * MS) });
+        let profile = LinkProfile { loss_ppm: 50_000, ..Latency::between(10 * US, 50 * MS).into() };
+        world.set_link_profile(client, server, profile).unwrap();
         ready(&world).await;
         let mut stream = connect(&world.env(client), "server").await.unwrap();
         let sent: Vec<u8> = (0..20_000_u32).map(|n| (n % 251) as u8).collect();
@@ -91,14 +92,14 @@ fn connecting_through_a_black_hole_times_out_in_either_direction() {
         let (server, client) = pair(&world);
         ready(&world).await;
         for (from, to) in [(client, server), (server, client)] {
-            world.set_link(from, to, LinkState::BlackHole);
+            world.set_link(from, to, LinkState::BlackHole).unwrap();
             let before = world.now_ns();
             let error = connect(&world.env(client), "server").await.err().unwrap();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert_eq!(world.now_ns() - before, 10 * S);
-            world.set_link(from, to, LinkState::Up);
+            world.set_link(from, to, LinkState::Up).unwrap();
         }
-        world.set_link(client, server, LinkState::BlackHole);
+        world.set_link(client, server, LinkState::BlackHole).unwrap();
         let healed = world.now_ns() + 1500 * MS;
         world.spawn("heal", async move {
             world.sleep_until(healed).await;
@@ -119,7 +120,7 @@ fn bytes_wait_behind_a_cut_and_arrive_after_the_heal() {
                     ready(&world).await;
                     let mut stream = connect(&world.env(client), "server").await.unwrap();
                     ping(&mut stream, b"before").await.unwrap();
-                    world.set_link(client, server, state);
+                    world.set_link(client, server, state).unwrap();
                     stream.write_all(b"held").await.unwrap();
                     let healed = world.now_ns() + 5 * S;
                     let env = world.env(client);
@@ -128,7 +129,7 @@ fn bytes_wait_behind_a_cut_and_arrive_after_the_heal() {
                         env.clock.before(healed, stream.read(&mut answer)).await.is_none(),
                         "nothing comes through"
                     );
-                    world.set_link(client, server, LinkState::Up);
+                    world.set_link(client, server, LinkState::Up).unwrap();
                     stream.read_exact(&mut answer).await.unwrap();
                     assert_eq!(&answer, b"held");
                     world.now_ns() - healed
@@ -148,12 +149,12 @@ fn the_direction_that_is_not_cut_still_delivers() {
         ready(&world).await;
         let mut there = connect(&world.env(client), "server").await.unwrap();
         ping(&mut there, b"x").await.unwrap();
-        world.set_link(server, client, LinkState::BlackHole);
+        world.set_link(server, client, LinkState::BlackHole).unwrap();
         let before = world.state(server);
         there.write_all(b"arrives").await.unwrap();
         world.sleep_until(world.now_ns() + 10 * MS).await;
         assert_eq!(before, world.state(server));
-        world.set_link(server, client, LinkState::Up);
+        world.set_link(server, client, LinkState::Up).unwrap();
         let mut answer = [0; 7];
         there.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"arrives", "the server heard it during the cut");
@@ -168,7 +169,7 @@ fn a_stream_whose_bytes_nobody_acknowledges_dies_after_the_limit() {
             ready(&world).await;
             let mut stream = connect(&world.env(client), "server").await.unwrap();
             let (from, to) = if cut_answers { (server, client) } else { (client, server) };
-            world.set_link(from, to, LinkState::BlackHole);
+            world.set_link(from, to, LinkState::BlackHole).unwrap();
             stream.write_all(b"lost").await.unwrap();
             let before = world.now_ns();
             let error = stream.read(&mut [0; 4]).await.unwrap_err();
@@ -186,8 +187,8 @@ fn a_cut_that_ends_before_the_limit_breaks_no_stream() {
         ready(&world).await;
         let mut stream = connect(&world.env(client), "server").await.unwrap();
         for _ in 0..3 {
-            world.set_link(client, server, LinkState::BlackHole);
-            world.set_link(server, client, LinkState::BlackHole);
+            world.set_link(client, server, LinkState::BlackHole).unwrap();
+            world.set_link(server, client, LinkState::BlackHole).unwrap();
             let healed = world.now_ns() + 25 * S;
             world.spawn("heal", async move {
                 world.sleep_until(healed).await;
@@ -205,12 +206,12 @@ fn what_was_written_before_a_close_is_still_delivered_and_then_the_end() {
         let (server, client) = pair(&world);
         ready(&world).await;
         let mut stream = connect(&world.env(client), "server").await.unwrap();
-        world.set_link(server, client, LinkState::Stalled);
+        world.set_link(server, client, LinkState::Stalled).unwrap();
         stream.write_all(b"last words").await.unwrap();
         stream.shutdown().await.unwrap();
         assert_eq!(stream.write(b"more").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
         world.sleep_until(world.now_ns() + S).await;
-        world.set_link(server, client, LinkState::Up);
+        world.set_link(server, client, LinkState::Up).unwrap();
         let mut all = vec![];
         stream.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"last words", "the server answered, then closed");
@@ -234,13 +235,13 @@ fn the_end_of_a_killed_process_obeys_the_link() {
         ready(&world).await;
         let mut stream = connect(&world.env(client), "server").await.unwrap();
         ping(&mut stream, b"x").await.unwrap();
-        world.set_link(server, client, LinkState::BlackHole);
+        world.set_link(server, client, LinkState::BlackHole).unwrap();
         world.kill(server);
         let healed = world.now_ns() + 20 * S;
         let env = world.env(client);
         let mut byte = [0; 1];
         assert!(env.clock.before(healed, stream.read(&mut byte)).await.is_none(), "silence through the cut");
-        world.set_link(server, client, LinkState::Up);
+        world.set_link(server, client, LinkState::Up).unwrap();
         assert_eq!(stream.read(&mut byte).await.unwrap(), 0, "the end comes with a retransmission");
     });
 }
@@ -286,10 +287,10 @@ fn a_reset_waits_behind_a_stall_and_is_lost_in_a_black_hole() {
             let mut stream = connect(&world.env(client), "server").await.unwrap();
             stream.write_all(b"never read").await.unwrap();
             ready(&world).await;
-            world.set_link(server, client, state);
+            world.set_link(server, client, state).unwrap();
             world.kill(server);
             world.sleep_until(world.now_ns() + S).await;
-            world.set_link(server, client, LinkState::Up);
+            world.set_link(server, client, LinkState::Up).unwrap();
             let env = world.env(client);
             let read =
                 env.clock.before(world.now_ns() + 60 * S, stream.read(&mut [0; 1])).await.map(Result::unwrap_err);
@@ -309,11 +310,11 @@ fn a_connect_that_waits_behind_a_stall_goes_on_at_the_heal() {
         soon += simulate(seed, |world| async move {
             let (server, client) = pair(&world);
             ready(&world).await;
-            world.set_link(server, client, LinkState::Stalled);
+            world.set_link(server, client, LinkState::Stalled).unwrap();
             let healed = world.now_ns() + 3500 * MS;
             world.spawn("heal", async move {
                 world.sleep_until(healed).await;
-                world.set_link(server, client, LinkState::Up);
+                world.set_link(server, client, LinkState::Up).unwrap();
             });
             let mut stream = connect(&world.env(client), "server").await.unwrap();
             let took = world.now_ns() - healed;
@@ -376,9 +377,9 @@ async fn flip(world: World, a: Host, b: Host, end_ns: u64) {
     while world.now_ns() < end_ns {
         let (from, to) = if rng.next_u64() & 1 == 0 { (a, b) } else { (b, a) };
         let states = [LinkState::Up, LinkState::Stalled, LinkState::BlackHole, LinkState::Up];
-        world.set_link(from, to, states[(rng.next_u64() & 3) as usize]);
+        world.set_link(from, to, states[(rng.next_u64() & 3) as usize]).unwrap();
         if rng.next_u64().is_multiple_of(4) {
-            world.set_latency(from, to, Latency::between(20 * US, 1 + (rng.next_u64() % 20) * MS + 20 * US));
+            world.set_latency(from, to, Latency::between(20 * US, 1 + (rng.next_u64() % 20) * MS + 20 * US)).unwrap();
         }
         world.sleep_until(world.now_ns() + rng.next_u64() % (300 * MS)).await;
         if rng.next_u64().is_multiple_of(8) {

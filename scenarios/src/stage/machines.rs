@@ -122,12 +122,14 @@ impl Hands for Machines {
             Flow::Held => LinkState::Stalled,
             Flow::Silent => LinkState::BlackHole,
         };
-        self.world.set_link(self.host(from), self.host(to), state);
+        self.world.set_link(self.host(from), self.host(to), state).expect("two hosts of this run");
     }
 
     fn latency(&mut self, from: HostIx, to: HostIx, latency: Option<(u64, u64)>) {
         let latency = latency.map_or(self.usual, |(min_ns, max_ns)| Latency::between(min_ns, max_ns));
-        self.world.set_latency(self.host(from), self.host(to), latency);
+        self.world
+            .set_latency(self.host(from), self.host(to), latency)
+            .expect("two hosts and a range that was checked");
     }
 
     fn skew(&mut self, host: HostIx, by_ms: i64) {

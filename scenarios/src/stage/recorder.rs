@@ -101,12 +101,12 @@ fn told_of_net(event: &WorldEvent) -> Option<Told> {
                 klamm_sim::LinkState::Up => "up",
                 klamm_sim::LinkState::Stalled => "stalled",
                 klamm_sim::LinkState::BlackHole => "black hole",
+                klamm_sim::LinkState::Reset => "reset",
             };
             Some(Told::LinkChanged { from: from.clone(), to: to.clone(), state: state.to_owned() })
         }
-        WorldEvent::LatencyChanged { from, to, min_ns, max_ns } => {
-            let state = format!("{}..{} us", min_ns / 1_000, max_ns / 1_000);
-            Some(Told::LinkChanged { from: from.clone(), to: to.clone(), state })
+        WorldEvent::LinkProfileChanged { from, to, profile } => {
+            Some(Told::LinkChanged { from: from.clone(), to: to.clone(), state: profile.to_string() })
         }
         WorldEvent::ConnectionReset { host, peer, role } => Some(connection(host, peer, role, "reset")),
         WorldEvent::ConnectionTimedOut { host, peer, role } => Some(connection(host, peer, role, "given up")),

@@ -63,7 +63,7 @@ pub fn run_planted(script: &Script, options: RunOptions, plant: Option<Plant>) -
     let usual = Latency::between(script.cluster.latency_min.0, script.cluster.latency_max.0);
     let config = SimConfig {
         trace: options.trace,
-        profile: NetProfile { latency: usual, ..NetProfile::default() },
+        profile: NetProfile { link: usual.into(), ..NetProfile::default() },
         limit_ns: Some(script.duration.0 + LIMIT.0),
         ..SimConfig::new(seed)
     };

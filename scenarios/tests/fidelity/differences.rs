@@ -11,16 +11,6 @@ pub const WRITE_AFTER_OWN_ABORT: Difference = Difference {
     why: "an aborted socket is closed, and the system would say EBADF: no code can depend on it, so each side has its word",
 };
 
-pub const WRITE_AFTER_THE_PEER_CLOSED: Difference = Difference {
-    what: "the kind of error of a write to a peer that had closed in good order and then answered with an RST",
-    why: "Linux turns an RST that comes after a FIN into EPIPE; the simulated stream says ConnectionReset as for any RST",
-};
-
-pub const READ_AFTER_FIN_AND_RST: Difference = Difference {
-    what: "what a read gives when an RST came after the FIN",
-    why: "Linux remembers the FIN and reads an end of file; the simulated stream lets the RST win",
-};
-
 pub const CREATE_DIR_OVER_A_FILE: Difference = Difference {
     what: "the kind of error of making a directory where a file is",
     why: "mkdir says EEXIST for the last part of a path and ENOTDIR for any other; the simulated disk has one word for both",

@@ -219,7 +219,7 @@ impl World {
 
     fn refresh_link(&self, (from, to): (Host, Host)) {
         let state = self.with(|world| world.faults.link((from, to)));
-        self.set_link(from, to, state);
+        checked(self.set_link(from, to, state));
     }
 }
 

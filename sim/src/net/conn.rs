@@ -1,11 +1,14 @@
 //! One connection: two ends, and one half for each direction. Bytes lie in one ring a half from the write to the read, and
 //! segments are lengths, so a message costs no allocation.
 
+use super::conn_faults::Struck;
 use crate::slab::Id;
+use crate::trace::sample;
 use klamm_env::Address;
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 use std::task::Waker;
+use tokio::io::ReadBuf;
 
 /// A connection. Side 0 connected, side 1 listened. Half `s` carries what side `s` sends.
 #[derive(Debug)]
@@ -14,17 +17,30 @@ pub(crate) struct Conn {
     pub role: &'static str,
     pub ends: [End; 2],
     pub halves: [Half; 2],
+    /// What is wrong with this one and not with its link.
+    pub faults: Option<Box<Struck>>,
 }
 
 impl Conn {
     /// A connection that side 0 sees as established.
     pub fn new(role: &'static str, client: Address, client_host: u32, server: Address, server_host: u32) -> Self {
-        let end = |host, address| End { host, address, open: true, accepted: false, error: None };
+        let end = |host, address| End { host, address, open: true, accepted: false, unanswered: 0, error: None };
         Self {
             role,
             ends: [end(client_host, client), end(server_host, server)],
             halves: [Half::default(), Half::default()],
+            faults: None,
         }
+    }
+
+    /// A fault of its own keeps its segments back.
+    pub fn is_blocked(&self) -> bool {
+        self.faults.as_ref().is_some_and(|struck| struck.stalled || struck.forgotten)
+    }
+
+    /// Somewhere between its ends it was forgotten: every segment is answered with an RST from there.
+    pub fn is_forgotten(&self) -> bool {
+        self.faults.as_ref().is_some_and(|struck| struck.forgotten)
     }
 
     /// Nobody holds it and nothing of it is under way.
@@ -43,6 +59,8 @@ pub(crate) struct End {
     pub open: bool,
     /// The handshake is complete for this end.
     pub accepted: bool,
+    /// Questions of keep-alive in a row without an answer.
+    pub unanswered: u32,
     /// Why it is of no use any more.
     pub error: Option<ErrorKind>,
 }
@@ -77,6 +95,8 @@ pub(crate) struct Flight {
     pub departs: u64,
     pub arrives: u64,
     pub segment: Segment,
+    /// Which of its bits is flipped on the way, plus one; 0 for none.
+    pub flip: u32,
 }
 
 /// One direction.
@@ -87,8 +107,12 @@ pub(crate) struct Half {
     pub arrived: usize,
     /// Under way, in order.
     pub flying: VecDeque<Flight>,
-    /// Behind a link that is down, in order; after all that is under way.
+    /// Behind a link that is down, or lost and to be sent again, in order; after all that is under way.
     pub waiting: VecDeque<Segment>,
+    /// When what was lost is sent again.
+    pub resend_at: Option<u64>,
+    /// How often in a row the first that waits was lost.
+    pub losses: u32,
     pub last_arrival: u64,
     /// Bytes ever written, ever read, and how many of those the writer knows to be read.
     pub written: u64,
@@ -102,6 +126,8 @@ pub(crate) struct Half {
     pub fin_arrived: bool,
     /// Since when the sender waits for an acknowledgement that the world does not let through.
     pub unacked_since: Option<u64>,
+    /// When something of it arrived last.
+    pub heard_at: u64,
     pub reader: Option<Waker>,
     pub writer: Option<Waker>,
 }
@@ -109,8 +135,35 @@ pub(crate) struct Half {
 impl Half {
     /// Drops what has not left yet.
     pub fn drop_waiting(&mut self) {
+        (self.resend_at, self.losses) = (None, 0);
         let lost: usize = self.waiting.drain(..).map(segment_len).sum();
         self.data.truncate(self.data.len().saturating_sub(lost));
+    }
+
+    /// Takes up to `room` bytes, or only counts them where nobody hears; says how many and a digest of them.
+    pub fn take(&mut self, pieces: &[IoSlice<'_>], room: usize, heard: bool) -> (usize, u64) {
+        let (mut taken, mut digest) = (0, 0);
+        for piece in pieces {
+            let piece = &piece[..piece.len().min(room - taken)];
+            if heard {
+                self.data.extend(piece);
+            }
+            taken += piece.len();
+            digest = sample(piece).wrapping_add(digest);
+        }
+        self.written += taken as u64;
+        (taken, digest)
+    }
+
+    /// Hands out the next `count` bytes that arrived.
+    pub fn give(&mut self, count: usize, into: &mut ReadBuf<'_>) {
+        let (front, back) = self.data.as_slices();
+        let first = count.min(front.len());
+        into.put_slice(&front[..first]);
+        into.put_slice(&back[..count - first]);
+        self.data.drain(..count);
+        self.arrived -= count;
+        self.read += count as u64;
     }
 
     /// Drops what has not left yet, retransmissions to come included.

@@ -3,11 +3,14 @@
 
 use super::conn::{Conn, EndId, Segment};
 use super::flow::Attempt;
+use super::link::HEADER_BYTES;
+use crate::event::LinkState;
 use crate::slab::Id;
 use crate::timer::Event;
 use crate::trace::Kind;
 use crate::world::Inner;
 use klamm_env::Address;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::task::Waker;
@@ -32,6 +35,19 @@ impl Connecting {
     pub fn is_waiting(&self) -> bool {
         self.outcome.is_none()
     }
+}
+
+/// What becomes of connects to a host, whoever listens there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listening {
+    /// What its listeners make of them.
+    #[default]
+    Normal,
+    /// Refused with an RST, as by a firewall that rejects, although somebody listens.
+    Refuse,
+    /// Never answered, as by a firewall that drops, or a queue that stays full.
+    Silent,
 }
 
 /// One listener.
@@ -113,7 +129,7 @@ impl Inner {
             return Err(ErrorKind::NetworkDown);
         }
         let host = self.resolve(from, &to.host).ok_or(ErrorKind::NotFound)?;
-        let deadline = self.now + self.net.profile.connect_timeout_ns;
+        let deadline = self.now.saturating_add(self.net.profile.connect_timeout_ns);
         let connecting = Connecting {
             from,
             to: host,
@@ -138,12 +154,24 @@ impl Inner {
         let now = self.now;
         let connecting = self.net.connects.get_mut(id).expect("a connect under way");
         let (from, to) = (connecting.from, connecting.to);
-        let again = (now + connecting.retry_ns).min(connecting.deadline);
-        connecting.retry_ns *= 2;
+        let again = now.saturating_add(connecting.retry_ns).min(connecting.deadline);
+        connecting.retry_ns = connecting.retry_ns.saturating_mul(2);
         self.timers.push(again, Event::SynAgain(id));
         if self.reaches(from, to) {
-            let arrives = self.net.link(from, to).transit(now, now, 66);
-            self.timers.push(arrives, Event::Syn(id));
+            self.send_question(id, from, to, now);
+        } else if self.net.link(from, to).state == LinkState::Reset && self.reaches(to, from) {
+            let there = self.net.link(from, to).carry(now, now, HEADER_BYTES);
+            let back = self.net.link(to, from).carry(now, now, HEADER_BYTES);
+            if let (Some(there), Some(back)) = (there, back) {
+                self.timers.push(there.arrives + (back.arrives - now), Event::SynAnswer(id, false));
+            }
+        }
+    }
+
+    fn send_question(&mut self, id: Id, from: u32, to: u32, departs: u64) {
+        let now = self.now;
+        if let Some(carried) = self.net.link(from, to).carry(now, departs, HEADER_BYTES) {
+            self.timers.push(carried.arrives, Event::Syn(id));
         }
     }
 
@@ -156,9 +184,8 @@ impl Inner {
             let (from, to) = (connecting.from, connecting.to);
             if self.reaches(from, to) {
                 let link = self.net.link(from, to);
-                let departs = now + link.retransmission_delay(now);
-                let arrives = link.transit(now, departs, 66);
-                self.timers.push(arrives, Event::Syn(id));
+                let departs = now + link.retransmission_delay(now, link.down_since);
+                self.send_question(id, from, to, departs);
             }
         }
     }
@@ -179,16 +206,19 @@ impl Inner {
         let (from, to, port) = (connecting.from, connecting.to, connecting.port);
         let backlog = self.net.profile.backlog as usize;
         let listener = self.net.ports.get(&(to, port));
+        let listening = self.net.listening.get(&to).copied().unwrap_or_default();
         let is_full = listener.is_some_and(|listener| listener.queue.len() >= backlog);
-        let accepted = listener.is_some();
+        let accepted = listener.is_some() && listening != Listening::Refuse;
+        let is_silent = (accepted && is_full) || listening == Listening::Silent;
         self.trace.note(self.now, Kind::Syn, [u64::from(from), u64::from(to), u64::from(accepted)], || {
             let names = [from, to].map(|host| &self.machines[host as usize].name);
             format!("{} > {}:{port} {}", names[0], names[1], if accepted { "accepted" } else { "refused" })
         });
-        if self.machines[to as usize].powered && !is_full && self.reaches(to, from) {
+        if self.machines[to as usize].powered && !is_silent && self.reaches(to, from) {
             let now = self.now;
-            let arrives = self.net.link(to, from).transit(now, now, 66);
-            self.timers.push(arrives, Event::SynAnswer(id, accepted));
+            if let Some(carried) = self.net.link(to, from).carry(now, now, HEADER_BYTES) {
+                self.timers.push(carried.arrives, Event::SynAnswer(id, accepted));
+            }
         }
     }
 
@@ -209,6 +239,8 @@ impl Inner {
         conn.ends[0].accepted = true;
         let conn = self.net.conns.insert_with(|_| conn);
         self.send(EndId { conn, side: 0 }, Segment::Open);
+        self.strike_new(conn);
+        self.watch_idle(EndId { conn, side: 0 });
         self.answer(id, Ok(conn));
     }
 
@@ -230,6 +262,7 @@ impl Inner {
             Some(port) => {
                 port.queue.push_back(at.conn);
                 self.wakers.extend(port.waker.take());
+                self.watch_idle(EndId { conn: at.conn, side: 1 });
             }
             None => {
                 end.open = false;

@@ -1,7 +1,7 @@
 //! What breaks links and connections, and what heals them.
 
-use super::Latency;
 use super::conn::{Conn, EndId};
+use super::profile::LinkProfile;
 use crate::ctx;
 use crate::event::{LinkState, WorldEvent};
 use crate::slab::Id;
@@ -16,13 +16,16 @@ impl Inner {
         assert_ne!(from, to, "a host cannot be cut off from itself");
         let now = self.now;
         let link = self.net.link(from, to);
+        let passed = link.passes();
         let before = std::mem::replace(&mut link.state, state);
         if before == state {
             return;
         }
-        if before == LinkState::Up {
+        if passed {
             link.down_since = now;
         }
+        self.net.resetting += u32::from(state == LinkState::Reset);
+        self.net.resetting -= u32::from(before == LinkState::Reset);
         let words = [u64::from(from), u64::from(to), state as u64];
         self.trace.note(now, Kind::Fault, words, || {
             let names = [from, to].map(|host| ctx::host_name(host).unwrap_or_default());
@@ -30,42 +33,62 @@ impl Inner {
         });
         let event = WorldEvent::LinkChanged { from: self.name(from), to: self.name(to), state };
         self.tell(event);
-        if state == LinkState::Up {
-            self.release_link(from, to);
-            if before == LinkState::Stalled {
-                self.release_connects(from, to);
-            }
-        } else {
-            self.hold_link(from, to);
+        self.link_changed(from, to);
+        if state == LinkState::Up && before == LinkState::Stalled {
+            self.release_connects(from, to);
         }
     }
 
-    /// Sets the latency of one direction, from the next segment on.
-    pub fn set_latency(&mut self, from: u32, to: u32, latency: Latency) {
-        assert!(latency.min_ns <= latency.max_ns, "an empty range of latencies: {latency:?}");
-        let link = self.net.link(from, to);
-        if link.latency == latency {
+    /// What is on its way over a direction, and what waits for it, follows its new state.
+    fn link_changed(&mut self, from: u32, to: u32) {
+        if self.net.link(from, to).passes() {
+            return self.release_link(from, to);
+        }
+        self.hold_link(from, to);
+        if self.net.link(from, to).state == LinkState::Reset {
+            self.resend_into_reset(from, to);
+        }
+    }
+
+    /// Sets what one direction is like, from the next segment on.
+    pub fn set_link_profile(&mut self, from: u32, to: u32, profile: LinkProfile) {
+        if *self.net.link(from, to).profile() == profile {
             return;
         }
-        link.latency = latency;
-        let words = [u64::from(from) << 32 | u64::from(to), latency.min_ns, latency.max_ns];
-        self.trace.note(self.now, Kind::Fault, words, || {
+        let [one, two] = profile.words();
+        self.trace.note(self.now, Kind::Fault, [u64::from(from) << 32 | u64::from(to), one, two], || {
             let names = [from, to].map(|host| ctx::host_name(host).unwrap_or_default());
-            format!("{} > {} {latency:?}", names[0], names[1])
+            format!("{} > {} {profile}", names[0], names[1])
         });
-        let (min_ns, max_ns) = (latency.min_ns, latency.max_ns);
-        let event = WorldEvent::LatencyChanged { from: self.name(from), to: self.name(to), min_ns, max_ns };
+        let event = WorldEvent::LinkProfileChanged { from: self.name(from), to: self.name(to), profile };
         self.tell(event);
+        self.adopt_profile(from, to, profile);
     }
 
-    /// Everything up, with the profile's latency.
+    /// The same without a word of it.
+    pub fn adopt_profile(&mut self, from: u32, to: u32, profile: LinkProfile) {
+        let now = self.now;
+        let link = self.net.link(from, to);
+        let (passed, before) = (link.passes(), *link.profile());
+        link.set_profile(profile);
+        let passes = link.passes();
+        if passed && !passes {
+            link.down_since = now;
+        }
+        self.net.splits |= profile.partial_ppm > 0;
+        if passed != passes || before.loss_ppm > profile.loss_ppm {
+            self.link_changed(from, to);
+        }
+    }
+
+    /// Everything up, and as it was at first.
     pub fn heal_all_links(&mut self) {
         let hosts = self.machines.len() as u32;
-        let latency = self.net.profile.latency;
         for from in 0..hosts {
             for to in (0..hosts).filter(|to| *to != from) {
                 self.set_link(from, to, LinkState::Up);
-                self.set_latency(from, to, latency);
+                let usual = self.net.usual(from, to);
+                self.set_link_profile(from, to, usual);
             }
         }
     }
@@ -82,29 +105,57 @@ impl Inner {
 
     /// The direction went down: what is on the wire arrives, what had not left waits, and acknowledgements are lost.
     fn hold_link(&mut self, from: u32, to: u32) {
-        let now = self.now;
         for at in self.senders(|sender, receiver| (sender, receiver) == (from, to)) {
-            let conn = self.net.conns.get_mut(at.conn).expect("a listed connection");
-            let half = &mut conn.halves[at.side as usize];
-            half.hold_flights(|flight| flight.departs > now);
-            if !half.waiting.is_empty() || !half.flying.is_empty() {
-                self.mark_unacked(at);
-            }
-            let back = EndId { conn: at.conn, side: 1 - at.side };
-            if !self.net.conns.get(at.conn).expect("a listed connection").halves[back.side as usize].flying.is_empty() {
-                self.mark_unacked(back);
-            }
+            self.hold_end(at);
+        }
+    }
+
+    /// The same for what one end of a connection sends.
+    pub fn hold_end(&mut self, at: EndId) {
+        let now = self.now;
+        let conn = self.net.conns.get_mut(at.conn).expect("a listed connection");
+        let half = &mut conn.halves[at.side as usize];
+        half.hold_flights(|flight| flight.departs > now);
+        if !half.waiting.is_empty() || !half.flying.is_empty() {
+            self.mark_unacked(at);
+        }
+        let back = EndId { conn: at.conn, side: 1 - at.side };
+        if !self.net.conns.get(at.conn).expect("a listed connection").halves[back.side as usize].flying.is_empty() {
+            self.mark_unacked(back);
+        }
+    }
+
+    /// The direction answers with RST from now on: what waits meets that with its next retransmission.
+    fn resend_into_reset(&mut self, from: u32, to: u32) {
+        for at in self.senders(|sender, receiver| (sender, receiver) == (from, to)) {
+            self.resend_one_into_reset(at);
+        }
+    }
+
+    /// The same for what one end of a connection sends.
+    pub fn resend_one_into_reset(&mut self, at: EndId) {
+        let (side, now) = (at.side as usize, self.now);
+        let conn = self.net.conns.get(at.conn).expect("a listed connection");
+        if !conn.halves[side].waiting.is_empty() {
+            let (from, to) = (conn.ends[side].host, conn.ends[1 - side].host);
+            let departs = now + self.net.link(from, to).retransmission_delay(now, now);
+            self.meet_reset(at, departs);
         }
     }
 
     /// The direction is up again.
     fn release_link(&mut self, from: u32, to: u32) {
         for at in self.senders(|sender, receiver| (sender, receiver) == (from, to)) {
-            self.release(at);
-            let back = EndId { conn: at.conn, side: 1 - at.side };
-            self.refresh_unacked(back);
-            self.retell_window(back);
+            self.release_end(at);
         }
+    }
+
+    /// What one end of a connection sends reaches the other again.
+    pub fn release_end(&mut self, at: EndId) {
+        self.release(at);
+        let back = EndId { conn: at.conn, side: 1 - at.side };
+        self.refresh_unacked(back);
+        self.retell_window(back);
     }
 
     /// A window update may have been lost with the link.
@@ -112,9 +163,10 @@ impl Inner {
         let Some(conn) = self.net.conns.get(at.conn) else { return };
         let half = &conn.halves[at.side as usize];
         let (writer, reader) = (conn.ends[at.side as usize].host, conn.ends[1 - at.side as usize].host);
-        if half.writer.is_some() && half.read > half.known_read && !half.window_due && self.reaches(reader, writer) {
+        let from = EndId { conn: at.conn, side: 1 - at.side };
+        if half.writer.is_some() && half.read > half.known_read && !half.window_due && self.gets_through(from) {
             let now = self.now;
-            let arrives = self.net.link(reader, writer).transit(now, now, 66);
+            let arrives = self.net.link(reader, writer).carry_surely(now);
             self.net.conns.get_mut(at.conn).expect("a listed connection").halves[at.side as usize].window_due = true;
             self.timers.push(arrives, Event::Window(at.conn, at.side));
         }
@@ -123,21 +175,20 @@ impl Inner {
     /// What waits leaves, at once or with the stream's next retransmission.
     fn release(&mut self, at: EndId) {
         let (side, now) = (at.side as usize, self.now);
-        let conn = self.net.conns.get_mut(at.conn).expect("a listed connection");
+        let conn = self.net.conns.get(at.conn).expect("a listed connection");
         let (from, to) = (conn.ends[side].host, conn.ends[1 - side].host);
-        if !self.reaches(from, to) {
+        if !self.gets_through(at) {
             return;
         }
+        let half = &self.net.conns.get(at.conn).expect("a listed connection").halves[side];
+        let (lost_since, waits) = (half.unacked_since.filter(|_| half.losses > 0), !half.waiting.is_empty());
         self.refresh_unacked(at);
-        let waiting =
-            std::mem::take(&mut self.net.conns.get_mut(at.conn).expect("a listed connection").halves[side].waiting);
-        if waiting.is_empty() {
+        if !waits {
             return;
         }
-        let departs = now + self.net.link(from, to).retransmission_delay(now);
-        for segment in waiting {
-            self.launch(at, segment, departs);
-        }
+        let link = self.net.link(from, to);
+        let departs = now + link.retransmission_delay(now, lost_since.unwrap_or(link.down_since));
+        self.send_waiting(at, departs);
     }
 
     /// That side waits for an acknowledgement which cannot come as things stand.
@@ -147,15 +198,16 @@ impl Inner {
         let half = &mut conn.halves[at.side as usize];
         if half.unacked_since.is_none() {
             half.unacked_since = Some(now);
-            self.timers.push(now + self.net.profile.retransmit_limit_ns, Event::Retransmit(at.conn, at.side));
+            self.timers
+                .push(now.saturating_add(self.net.profile.retransmit_limit_ns), Event::Retransmit(at.conn, at.side));
         }
     }
 
     /// If acknowledgements pass again, nothing is overdue.
-    fn refresh_unacked(&mut self, at: EndId) {
+    pub fn refresh_unacked(&mut self, at: EndId) {
         let Some(conn) = self.net.conns.get(at.conn) else { return };
         let (from, to) = (conn.ends[at.side as usize].host, conn.ends[1 - at.side as usize].host);
-        if self.reaches(from, to) && self.net.link(to, from).is_up() {
+        if !conn.is_blocked() && self.reaches(from, to) && self.net.link(to, from).passes() {
             let conn = self.net.conns.get_mut(at.conn).expect("a connection that was just seen");
             conn.halves[at.side as usize].unacked_since = None;
         }

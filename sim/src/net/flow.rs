@@ -4,7 +4,7 @@ use super::conn::{Conn, EndId, Flight, Segment};
 use crate::event::LinkState;
 use crate::slab::Id;
 use crate::timer::Event;
-use crate::trace::{Kind, sample};
+use crate::trace::Kind;
 use crate::world::Inner;
 use std::io::{self, ErrorKind, IoSlice};
 use std::task::Waker;
@@ -20,7 +20,7 @@ impl Inner {
 
     /// Whether segments from one host reach another now.
     pub fn reaches(&mut self, from: u32, to: u32) -> bool {
-        self.machines[to as usize].powered && self.net.link(from, to).is_up()
+        self.machines[to as usize].powered && self.net.link(from, to).passes()
     }
 
     /// Writes what there is room for, as one segment.
@@ -30,25 +30,22 @@ impl Inner {
         if let Some(error) = write_error(conn, side) {
             return Ok(Err(error.into()));
         }
-        let heard = conn.ends[1 - side].open;
+        let (heard, between) = (conn.ends[1 - side].open, (conn.ends[side].host, conn.ends[1 - side].host));
         let half = &mut conn.halves[side];
         let room = (window - (half.written - half.known_read)) as usize;
         if room == 0 {
             return Err(self.wait_for_room(at, waker));
         }
-        let (mut taken, mut digest) = (0, 0);
-        for piece in pieces {
-            let piece = &piece[..piece.len().min(room - taken)];
-            if heard {
-                half.data.extend(piece);
-            }
-            taken += piece.len();
-            digest = sample(piece).wrapping_add(digest);
-        }
+        let (taken, digest) = if self.net.splits {
+            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let part = self.net.link(between.0, between.1).take_part(room.min(offered));
+            self.conn(at.conn).halves[side].take(pieces, part, heard)
+        } else {
+            half.take(pieces, room, heard)
+        };
         if taken == 0 {
             return Ok(Ok(0));
         }
-        half.written += taken as u64;
         self.note(Kind::Send, at, taken as u64, digest);
         self.send(at, Segment::Data(taken as u32));
         Ok(Ok(taken))
@@ -68,12 +65,12 @@ impl Inner {
         let side = at.side as usize;
         let conn = self.net.conns.get_mut(at.conn).expect("a connection that is in use");
         let (writer, reader) = (conn.ends[side].host, conn.ends[1 - side].host);
-        if conn.halves[side].window_due || !self.reaches(reader, writer) {
+        if conn.halves[side].window_due || conn.is_blocked() || !self.reaches(reader, writer) {
             return; // under way, or lost: then the heal brings it
         }
         self.conn(at.conn).halves[side].window_due = true;
         let now = self.now;
-        let arrives = self.net.link(reader, writer).transit(now, now, 66);
+        let arrives = self.net.link(reader, writer).carry_surely(now);
         self.timers.push(arrives, Event::Window(at.conn, at.side));
     }
 
@@ -95,6 +92,7 @@ impl Inner {
         if half.arrived == 0 || !open {
             return match error {
                 _ if !open => Ok(Err(ErrorKind::NotConnected.into())),
+                Some(ErrorKind::BrokenPipe) => Ok(Ok(())),
                 Some(error) => Ok(Err(error.into())),
                 None if half.fin_arrived => Ok(Ok(())),
                 None if half.reader.as_ref().is_some_and(|old| old.will_wake(waker)) => Err(None),
@@ -102,49 +100,77 @@ impl Inner {
             };
         }
         let count = half.arrived.min(into.remaining());
-        let (front, back) = half.data.as_slices();
-        let first = count.min(front.len());
-        into.put_slice(&front[..first]);
-        into.put_slice(&back[..count - first]);
-        half.data.drain(..count);
-        half.arrived -= count;
-        half.read += count as u64;
+        let half = if self.net.splits {
+            let between = (conn.ends[1 - side].host, conn.ends[side].host);
+            let part = self.net.link(between.0, between.1).take_part(count);
+            let half = &mut self.conn(at.conn).halves[1 - side];
+            half.give(part, into);
+            half
+        } else {
+            half.give(count, into);
+            half
+        };
         if half.writer.is_some() {
             self.tell_window(EndId { conn: at.conn, side: 1 - at.side });
         }
         Ok(Ok(()))
     }
 
+    /// Whether what that end sends reaches the other.
+    pub fn gets_through(&mut self, at: EndId) -> bool {
+        let (side, conn) = (at.side as usize, self.net.conns.get(at.conn).expect("a connection that is in use"));
+        let (from, to, blocked) = (conn.ends[side].host, conn.ends[1 - side].host, conn.is_blocked());
+        !blocked && self.reaches(from, to)
+    }
+
     /// Sends a segment, or lets it wait for the link. An RST is not sent twice: a black hole swallows it for good.
     pub fn send(&mut self, at: EndId, segment: Segment) {
         let side = at.side as usize;
         let conn = self.net.conns.get(at.conn).expect("a connection that is in use");
-        let (from, to, queued) =
-            (conn.ends[side].host, conn.ends[1 - side].host, !conn.halves[side].waiting.is_empty());
-        let passes = self.reaches(from, to);
-        let is_acked = passes && self.net.link(to, from).is_up();
+        let (from, to, queued, blocked) =
+            (conn.ends[side].host, conn.ends[1 - side].host, !conn.halves[side].waiting.is_empty(), conn.is_blocked());
+        let passes = self.reaches(from, to) && !blocked;
+        let is_acked = passes && self.net.link(to, from).passes();
         let is_rst = segment == Segment::Rst;
-        if passes && !queued {
+        if passes && (is_rst || !queued) {
             self.launch(at, segment, self.now);
-        } else if !is_rst || self.net.link(from, to).state == LinkState::Stalled {
+        } else if !is_rst || self.is_stalled(at) {
             self.conn(at.conn).halves[side].waiting.push_back(segment);
         }
         if !is_rst && !is_acked {
             self.mark_unacked(at);
+            self.meet_reset(at, self.now);
         }
     }
 
-    /// Puts a segment on its way, never ahead of an earlier one.
+    /// Whether even an RST waits.
+    pub fn is_stalled(&mut self, at: EndId) -> bool {
+        let (side, conn) = (at.side as usize, self.net.conns.get(at.conn).expect("a connection that is in use"));
+        let (from, to, faults) = (conn.ends[side].host, conn.ends[1 - side].host, conn.faults.as_ref());
+        let (stalled, forgotten) = faults.map_or((false, false), |struck| (struck.stalled, struck.forgotten));
+        !forgotten && (stalled || self.net.link(from, to).state == LinkState::Stalled)
+    }
+
+    /// Puts a segment on its way, never ahead of an earlier one, or loses it.
     pub fn launch(&mut self, at: EndId, segment: Segment, departs: u64) {
         let (side, now) = (at.side as usize, self.now);
         let conn = self.net.conns.get(at.conn).expect("a connection that is in use");
-        let (from, to) = (conn.ends[side].host, conn.ends[1 - side].host);
-        let arrives = self.net.link(from, to).transit(now, departs, segment.bytes());
+        let (from, to, struck) = (conn.ends[side].host, conn.ends[1 - side].host, conn.faults.as_deref().copied());
+        let link = self.net.link(from, to);
+        let Some(mut carried) = link.carry(now, departs, segment.bytes()) else {
+            return self.lose(at, segment, departs);
+        };
+        let mut departs = departs;
+        if let Some(struck) = struck {
+            departs += struck.delay_of(segment);
+            carried.arrives += struck.delay_of(segment);
+            carried.flip = carried.flip.max(link.flip(segment.bytes(), struck.corrupt_ppm));
+        }
         let half = &mut self.conn(at.conn).halves[side];
-        let arrives = arrives.max(half.last_arrival);
+        let arrives = carried.arrives.max(half.last_arrival);
         let together = half.flying.back().is_some_and(|last| last.arrives == arrives);
         half.last_arrival = arrives;
-        half.flying.push_back(Flight { departs, arrives, segment });
+        half.flying.push_back(Flight { departs, arrives, segment, flip: carried.flip });
         if !together {
             self.timers.push(arrives, Event::Arrive(at.conn, at.side));
         }
@@ -157,28 +183,33 @@ impl Inner {
             let half = &mut conn.halves[side];
             let Some(flight) = half.flying.front().copied().filter(|flight| flight.arrives <= self.now) else { break };
             half.flying.pop_front();
-            self.deliver(at, flight.segment);
+            half.heard_at = self.now;
+            self.deliver(at, flight.segment, flight.flip);
         }
         self.free_if_over(id);
     }
 
-    fn deliver(&mut self, at: EndId, segment: Segment) {
+    fn deliver(&mut self, at: EndId, segment: Segment, flip: u32) {
         self.deliveries += 1;
         match segment {
-            Segment::Data(bytes) => self.deliver_data(at, bytes as usize),
+            Segment::Data(bytes) => self.deliver_data(at, bytes as usize, flip),
             Segment::Open => self.deliver_open(at),
             Segment::Fin => self.deliver_fin(at),
             Segment::Rst => self.deliver_rst(at),
         }
     }
 
-    fn deliver_data(&mut self, at: EndId, bytes: usize) {
+    fn deliver_data(&mut self, at: EndId, bytes: usize, flip: u32) {
         self.note(Kind::Deliver, at, bytes as u64, 0);
         let side = at.side as usize;
         let conn = self.conn(at.conn);
         if !conn.ends[1 - side].open || conn.ends[1 - side].error.is_some() {
             return self.refuse(at);
         }
+        if flip > 0 {
+            self.corrupt(at, flip - 1);
+        }
+        let conn = self.conn(at.conn);
         // What travels towards the receiver also tells it how much of its own bytes were read.
         let back = &mut conn.halves[1 - side];
         back.known_read = back.read;
@@ -189,6 +220,9 @@ impl Inner {
         let reader = half.reader.take();
         self.wakers.extend(writer);
         self.wakers.extend(reader);
+        if self.net.resetting > 0 {
+            self.acknowledge_into_reset(at);
+        }
     }
 
     fn deliver_fin(&mut self, at: EndId) {
@@ -204,8 +238,14 @@ impl Inner {
         let end = EndId { conn: at.conn, side: 1 - at.side };
         let conn = self.conn(at.conn);
         if conn.ends[end.side as usize].open && conn.ends[end.side as usize].error.is_none() {
-            self.fail(end, ErrorKind::ConnectionReset);
+            self.reset_end(end);
         }
+    }
+
+    /// An RST ends an end. As on Linux, behind a FIN it breaks only the writing; what is read stays at its end.
+    pub fn reset_end(&mut self, at: EndId) {
+        let after_fin = self.conn(at.conn).halves[1 - at.side as usize].fin_arrived;
+        self.fail(at, if after_fin { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
     }
 
     /// Answers a segment that nobody wants with an RST.

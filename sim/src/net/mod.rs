@@ -1,74 +1,39 @@
-//! Byte streams over directed links. [`link`] is what a direction does to a segment, [`conn`] what a connection is,
-//! [`flow`] how bytes go along it, [`connect`] how it comes to be, [`faults`] what breaks it, [`stream`] what code sees.
+//! Byte streams over directed links. [`profile`] and [`latency`] say what a direction is like, [`topology`] where hosts stand,
+//! [`link`] is what a direction does to a segment, [`conn`] what a connection is, [`flow`] how bytes go along it, [`loss`] what
+//! becomes of those that do not arrive, [`connect`] how a connection comes to be, [`faults`] what breaks links and hosts,
+//! [`conn_faults`] what breaks one connection, [`keep_alive`] how an idle end finds out, [`stage`] what the stage may ask for,
+//! [`stream`] what code sees.
 
 mod conn;
+mod conn_faults;
 mod connect;
+mod errors;
 mod faults;
 mod flow;
+mod keep_alive;
+mod latency;
 mod link;
+mod loss;
+mod profile;
+mod stage;
 pub(crate) mod stream;
+mod topology;
 mod waits;
 
+pub use conn_faults::{ConnectionFault, ConnectionFaultId, ConnectionMatch};
+pub use connect::Listening;
+pub use errors::NetError;
+pub use latency::Latency;
+pub use profile::{KeepAlive, LinkProfile, NetProfile};
+pub use topology::{Site, Topology};
+
+use crate::ctx;
 use crate::slab::{Id, Slab};
 use conn::Conn;
+use conn_faults::ConnFaults;
 use connect::{Connecting, Port};
 use link::Link;
 use std::collections::BTreeMap;
-
-/// How long a segment takes over one direction of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latency {
-    /// The fastest segment, nanoseconds.
-    pub min_ns: u64,
-    /// The slowest segment, nanoseconds; drawn evenly between the two.
-    pub max_ns: u64,
-    /// Bytes a second that the direction carries; 0 is without limit.
-    pub bytes_per_second: u64,
-    /// Segments lost in a million. TCP sends them again: they arrive one retransmission time-out (200 ms) later.
-    pub loss_ppm: u32,
-}
-
-impl Latency {
-    /// Between `min_ns` and `max_ns`, without a limit of bandwidth and without loss.
-    pub const fn between(min_ns: u64, max_ns: u64) -> Self {
-        Self { min_ns, max_ns, bytes_per_second: 0, loss_ppm: 0 }
-    }
-
-    /// Always `ns`.
-    pub const fn fixed(ns: u64) -> Self {
-        Self::between(ns, ns)
-    }
-}
-
-/// What the network is like where nothing else was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetProfile {
-    /// Of every direction between two hosts.
-    pub latency: Latency,
-    /// Of a host to itself.
-    pub loopback: Latency,
-    /// After which a connect without an answer fails with `TimedOut`, nanoseconds.
-    pub connect_timeout_ns: u64,
-    /// Bytes of one direction of a stream that may be written and not yet read.
-    pub window: u32,
-    /// After which a stream whose bytes nobody acknowledges dies with `TimedOut`, nanoseconds.
-    pub retransmit_limit_ns: u64,
-    /// Connections that wait to be accepted on one port; more get no answer.
-    pub backlog: u32,
-}
-
-impl Default for NetProfile {
-    fn default() -> Self {
-        Self {
-            latency: Latency::between(150_000, 500_000),
-            loopback: Latency::between(8_000, 20_000),
-            connect_timeout_ns: 10_000_000_000,
-            window: 65_536,
-            retransmit_limit_ns: 30_000_000_000,
-            backlog: 128,
-        }
-    }
-}
 
 /// Everything between hosts.
 pub(crate) struct Net {
@@ -80,11 +45,21 @@ pub(crate) struct Net {
     connects: Slab<Connecting>,
     ports: BTreeMap<(u32, u16), Port>,
     next_token: u64,
+    topology: Option<Box<Topology>>,
+    /// What is wrong with single connections.
+    faults: ConnFaults,
+    /// Hosts on whose ports nobody can connect as usual.
+    listening: BTreeMap<u32, Listening>,
+    /// Some direction has, or had, partial reads and writes.
+    splits: bool,
+    /// So many directions answer with RST.
+    resetting: u32,
 }
 
 impl Net {
     /// No links yet.
     pub fn new(seed: u64, profile: NetProfile) -> Self {
+        let splits = profile.link.partial_ppm > 0 || profile.loopback.partial_ppm > 0;
         Self {
             seed,
             profile,
@@ -93,6 +68,11 @@ impl Net {
             connects: Slab::new(),
             ports: BTreeMap::new(),
             next_token: 0,
+            topology: None,
+            faults: ConnFaults::default(),
+            listening: BTreeMap::new(),
+            splits,
+            resetting: 0,
         }
     }
 
@@ -106,8 +86,19 @@ impl Net {
         if row.len() <= to {
             row.resize_with(to + 1, || None);
         }
-        let latency = if from == to { self.profile.loopback } else { self.profile.latency };
-        row[to].get_or_insert_with(|| Box::new(Link::new(self.seed, from as u32, to as u32, latency)))
+        match &mut row[to] {
+            Some(link) => link,
+            empty => {
+                let (from, to) = (from as u32, to as u32);
+                let profile = usual(&self.profile, self.topology.as_deref(), from, to);
+                empty.insert(Box::new(Link::new(self.seed, from, to, profile)))
+            }
+        }
+    }
+
+    /// What the direction between two hosts is like where nothing else was said.
+    fn usual(&self, from: u32, to: u32) -> LinkProfile {
+        usual(&self.profile, self.topology.as_deref(), from, to)
     }
 
     /// Whether a connect still waits for its answer.
@@ -115,9 +106,23 @@ impl Net {
         self.connects.get(id).is_some_and(Connecting::is_waiting)
     }
 
+    /// Whether that is when that side sends again what was lost.
+    pub fn is_resend(&self, id: Id, side: u8, at: u64) -> bool {
+        self.conns.get(id).is_some_and(|conn| conn.halves[side as usize].resend_at == Some(at))
+    }
+
     /// Whether that side has waited for an acknowledgement as long as it will, at that time.
     pub fn is_overdue(&self, id: Id, side: u8, at: u64) -> bool {
         let since = self.conns.get(id).and_then(|conn| conn.halves[side as usize].unacked_since);
-        since.is_some_and(|since| since + self.profile.retransmit_limit_ns <= at)
+        since.is_some_and(|since| since.saturating_add(self.profile.retransmit_limit_ns) <= at)
     }
+}
+
+fn usual(profile: &NetProfile, topology: Option<&Topology>, from: u32, to: u32) -> LinkProfile {
+    if from == to {
+        return profile.loopback;
+    }
+    let name = |host| ctx::host_name(host).unwrap_or_default();
+    let by_site = topology.and_then(|topology| topology.between(&name(from), &name(to)).copied());
+    by_site.unwrap_or(profile.link)
 }
