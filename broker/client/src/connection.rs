@@ -6,18 +6,13 @@ use klamm_wire::frame::{FrameReader, FrameWriter};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::io::IoSlice;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 /// Frames above this are refused: Kafka's `socket.request.max.bytes`.
 const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
-/// Room for reading is made in steps of at least so many bytes, when less than the second number is left.
-const READ_BYTES: usize = 8 << 10;
-const READ_BYTES_LEAST: usize = 1 << 10;
 
 /// Why a call got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,12 +234,11 @@ impl Exchange {
         loop {
             if self.writing.is_done() {
                 let Some(frame) = self.next_frame() else { return Ok(()) };
-                self.writing = FrameWriter::new(frame);
+                self.writing.put(frame);
             }
-            let pieces = self.writing.pieces().map(IoSlice::new);
-            match Pin::new(&mut *self.stream).poll_write_vectored(cx, &pieces) {
+            match self.stream.poll_write_pieces(cx, self.writing.pieces_mut()) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
-                Poll::Ready(Ok(written)) => self.writing.advance(written),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return Ok(()),
             }
         }
@@ -256,14 +250,9 @@ impl Exchange {
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
         loop {
-            let buffer = self.incoming.buffer_mut();
-            if buffer.capacity() - buffer.len() < READ_BYTES_LEAST {
-                buffer.reserve(buffer.len().max(READ_BYTES));
-            }
-            let read = pin!(self.stream.read_buf(buffer));
-            match read.poll(cx) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
-                Poll::Ready(Ok(_)) => {}
+            match self.stream.poll_read_piece(cx) {
+                Poll::Ready(Ok(piece)) if !piece.is_empty() => self.incoming.push(piece),
+                Poll::Ready(_) => return Err(CallFailure::Disconnected),
                 Poll::Pending => return Ok(()),
             }
             while let Some(frame) = self.incoming.pop().map_err(|_| CallFailure::Malformed)? {

@@ -1,7 +1,8 @@
 //! The world as the stack may see it: clock, network, disk, entropy, tasks. Traits here, the real side in [`real`]; the
 //! simulated side is the crate `sim`. Code that uses nothing of the world but an [`Env`] runs in both.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -118,12 +119,29 @@ pub trait Listener: Send {
 }
 
 /// One connection. Dropping it closes: a FIN, or an RST where unread bytes wait, as TCP does. `poll_shutdown` closes the
-/// sending half.
+/// sending half. Bytes go in and out by copy (tokio's traits), or as shared pieces, which the simulated side hands over as
+/// they are; the two may be mixed.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Writes from the front of `pieces` what there is room for and takes it out of them; how many bytes that was.
+    fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &mut VecDeque<Bytes>) -> Poll<io::Result<usize>>;
+    /// The next bytes, as many as lie together; none at the end of the stream.
+    fn poll_read_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
     /// Ends the connection with an RST at once; bytes not yet sent are lost.
     fn abort(&mut self);
     /// The other end's address, for messages.
     fn peer(&self) -> Address;
+}
+
+/// Takes the first `count` bytes out of pieces.
+pub fn advance(pieces: &mut VecDeque<Bytes>, mut count: usize) {
+    while let Some(first) = pieces.front_mut() {
+        if count < first.len() {
+            return first.advance(count);
+        }
+        count -= first.len();
+        pieces.pop_front();
+    }
+    assert_eq!(count, 0, "no more is taken than there was");
 }
 
 /// How a file is opened.

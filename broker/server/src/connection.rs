@@ -2,19 +2,15 @@
 
 use crate::driver::{Answer, Driver};
 use crate::machine::decode_request;
-use bytes::{Buf, BytesMut};
-use klamm_client::FrameWriter;
+use klamm_client::WireError;
+use klamm_client::frame::{FrameReader, FrameWriter};
 use klamm_env::Stream;
 use std::future::Future;
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::AsyncReadExt;
 
-/// Room for reading is made in steps of at least so many bytes, when less than the second number is left.
-const READ_BYTES: usize = 8 << 10;
-const READ_BYTES_LEAST: usize = 1 << 10;
 /// While a request is open, no more than this is read ahead.
 const READ_AHEAD_BYTES: usize = 64 << 10;
 
@@ -25,8 +21,8 @@ enum End {
     Closed,
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("a frame of {0} bytes is not served")]
-    FrameSize(i32),
+    #[error("not served: {0}")]
+    Frame(#[from] WireError),
     #[error("no request: {0}")]
     Refused(String),
     #[error("a request that cannot be answered")]
@@ -44,7 +40,7 @@ pub(crate) struct Connection {
     known: bool,
     /// A request is handed in and not answered.
     open: bool,
-    incoming: BytesMut,
+    incoming: FrameReader,
     /// What is being written.
     outgoing: FrameWriter,
 }
@@ -52,7 +48,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(driver: Arc<Driver>, stream: Box<dyn Stream>) -> Self {
         let seat = driver.sit();
-        let (incoming, outgoing) = (BytesMut::new(), FrameWriter::default());
+        let (incoming, outgoing) = (FrameReader::new(driver.max_frame), FrameWriter::default());
         Self { driver, stream, seat, known: false, open: false, incoming, outgoing }
     }
 
@@ -77,28 +73,16 @@ impl Connection {
         {
             return self.answered(answer).map(Poll::Ready);
         }
-        let frame_waits = self.frame_len()?.is_some_and(|len| self.incoming.len() >= 4 + len);
-        match (frame_waits, self.open) {
+        match (self.incoming.is_whole()?, self.open) {
             (true, false) => self.hand_in(cx).map(Poll::Ready),
             (true, true) => Ok(Poll::Pending),
-            (false, true) if self.incoming.len() >= READ_AHEAD_BYTES => Ok(Poll::Pending),
+            (false, true) if self.incoming.pending() >= READ_AHEAD_BYTES => Ok(Poll::Pending),
             (false, _) => self.poll_read(cx),
         }
     }
 
-    /// The length that stands before the next frame, once it is there.
-    fn frame_len(&self) -> Result<Option<usize>, End> {
-        let Some(first) = self.incoming.first_chunk::<4>() else { return Ok(None) };
-        let len = i32::from_be_bytes(*first);
-        match usize::try_from(len) {
-            Ok(fits) if fits <= self.driver.max_frame => Ok(Some(fits)),
-            _ => Err(End::FrameSize(len)),
-        }
-    }
-
     fn hand_in(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let len = self.incoming.get_u32() as usize;
-        let frame = self.incoming.split_to(len).freeze();
+        let frame = self.incoming.pop()?.expect("a whole frame waits");
         let request = decode_request(frame).map_err(|refusal| End::Refused(refusal.to_string()))?;
         self.open = true;
         self.driver.observe.frame();
@@ -115,7 +99,7 @@ impl Connection {
             Answer::Reply(response) => {
                 self.driver.observe.frame();
                 assert!(self.outgoing.is_done(), "one answer at a time");
-                self.outgoing = FrameWriter::new(response.encode());
+                self.outgoing.put(response.encode());
             }
             Answer::Silence => {}
             Answer::Close => return Err(End::Told),
@@ -126,10 +110,9 @@ impl Connection {
     /// Writes all that is put out.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
         while !self.outgoing.is_done() {
-            let pieces = self.outgoing.pieces().map(IoSlice::new);
-            match Pin::new(&mut *self.stream).poll_write_vectored(cx, &pieces) {
+            match self.stream.poll_write_pieces(cx, self.outgoing.pieces_mut()) {
                 Poll::Ready(Ok(0)) => return Err(End::Closed),
-                Poll::Ready(Ok(written)) => self.outgoing.advance(written),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Err(End::Io(error)),
                 Poll::Pending => return Ok(Poll::Pending),
             }
@@ -137,15 +120,14 @@ impl Connection {
         Ok(Poll::Ready(()))
     }
 
-    /// Reads what is there. Room is made as bytes come, never by what a length promises.
+    /// Reads what is there.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
-        if self.incoming.capacity() - self.incoming.len() < READ_BYTES_LEAST {
-            self.incoming.reserve(self.incoming.len().max(READ_BYTES));
-        }
-        let read = pin!(self.stream.read_buf(&mut self.incoming));
-        match read.poll(cx) {
-            Poll::Ready(Ok(0)) => Err(End::Closed),
-            Poll::Ready(Ok(_)) => Ok(Poll::Ready(())),
+        match self.stream.poll_read_piece(cx) {
+            Poll::Ready(Ok(piece)) if piece.is_empty() => Err(End::Closed),
+            Poll::Ready(Ok(piece)) => {
+                self.incoming.push(piece);
+                Ok(Poll::Ready(()))
+            }
             Poll::Ready(Err(error)) => Err(End::Io(error)),
             Poll::Pending => Ok(Poll::Pending),
         }

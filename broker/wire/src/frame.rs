@@ -1,32 +1,65 @@
 //! Frames: four bytes of length, then that many bytes.
 
 use crate::WireError;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::collections::VecDeque;
 
 /// Bytes of a frame's length.
 const LENGTH: usize = 4;
+/// Lengths are written into blocks of so many bytes, which they share.
+const LENGTHS_BYTES: usize = 64 * LENGTH;
 
-/// Cuts a byte stream into frames.
+/// Cuts a byte stream into frames. A frame that came in one piece is a slice of it, without a copy.
 #[derive(Clone, Debug)]
 pub struct FrameReader {
-    buffer: BytesMut,
+    pieces: VecDeque<Bytes>,
+    /// Bytes in all pieces.
+    pending: usize,
     limit: usize,
 }
 
 impl FrameReader {
     /// Refuses frames of more than `limit` bytes (`socket.request.max.bytes`), before memory is taken for them.
     pub fn new(limit: usize) -> FrameReader {
-        FrameReader { buffer: BytesMut::new(), limit }
+        FrameReader { pieces: VecDeque::new(), pending: 0, limit }
     }
 
     /// Takes the next bytes of the stream.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pending += piece.len();
+            self.pieces.push_back(piece);
+        }
     }
 
-    /// The buffer that stream bytes may be read into directly, at its end.
-    pub fn buffer_mut(&mut self) -> &mut BytesMut {
-        &mut self.buffer
+    /// The length of the next frame, once the bytes that say it are there.
+    fn announced(&self) -> Option<i32> {
+        let mut head = [0; LENGTH];
+        if let Some(whole) = self.pieces.front()?.first_chunk::<LENGTH>() {
+            head = *whole;
+        } else if self.pending >= LENGTH {
+            let bytes = self.pieces.iter().flatten();
+            head.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        } else {
+            return None;
+        }
+        Some(i32::from_be_bytes(head))
+    }
+
+    /// Whether a whole frame is there.
+    ///
+    /// # Errors
+    /// `FrameTooLarge`: the stream cannot be read any further.
+    pub fn is_whole(&self) -> Result<bool, WireError> {
+        Ok(self.length()?.is_some_and(|length| self.pending >= LENGTH + length))
+    }
+
+    fn length(&self) -> Result<Option<usize>, WireError> {
+        let Some(announced) = self.announced() else { return Ok(None) };
+        match usize::try_from(announced) {
+            Ok(length) if length <= self.limit => Ok(Some(length)),
+            _ => Err(WireError::FrameTooLarge { length: i64::from(announced), limit: self.limit }),
+        }
     }
 
     /// The next whole frame without its length; `None` if more bytes are needed.
@@ -34,58 +67,76 @@ impl FrameReader {
     /// # Errors
     /// `FrameTooLarge`: the stream cannot be read any further.
     pub fn pop(&mut self) -> Result<Option<Bytes>, WireError> {
-        let Some(head) = self.buffer.first_chunk::<LENGTH>() else {
-            return Ok(None);
-        };
-        let announced = i32::from_be_bytes(*head);
-        let too_large = WireError::FrameTooLarge { length: i64::from(announced), limit: self.limit };
-        let length = usize::try_from(announced).ok().filter(|length| *length <= self.limit).ok_or(too_large)?;
-        if self.buffer.len() < LENGTH + length {
-            // Room for as much again at most: memory follows the bytes that came, not those that were announced.
-            let missing = LENGTH + length - self.buffer.len();
-            self.buffer.reserve(missing.min(self.buffer.len()));
-            return Ok(None);
+        let Some(length) = self.length()?.filter(|length| self.pending >= LENGTH + length) else { return Ok(None) };
+        self.skip(LENGTH);
+        Ok(Some(self.take(length)))
+    }
+
+    fn skip(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            let first = self.pieces.front_mut().expect("as many bytes as are pending");
+            let here = left.min(first.len());
+            first.advance(here);
+            left -= here;
+            if first.is_empty() {
+                self.pieces.pop_front();
+            }
         }
-        self.buffer.advance(LENGTH);
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        self.pending -= count;
+    }
+
+    /// The next bytes, as one slice.
+    fn take(&mut self, count: usize) -> Bytes {
+        let Some(first) = self.pieces.front_mut().filter(|first| first.len() >= count) else {
+            let mut whole = BytesMut::with_capacity(count);
+            for piece in &self.pieces {
+                whole.put_slice(&piece[..piece.len().min(count - whole.len())]);
+            }
+            self.skip(count);
+            return whole.freeze();
+        };
+        self.pending -= count;
+        match first.len() == count {
+            true => self.pieces.pop_front().expect("the first piece"),
+            false => first.split_to(count),
+        }
     }
 
     /// Bytes that wait for the rest of their frame.
     pub fn pending(&self) -> usize {
-        self.buffer.len()
+        self.pending
     }
 }
 
-/// A frame on its way out, as two pieces: so that its bytes need not be copied behind its length.
-#[derive(Clone, Debug, Default)]
+/// Frames on their way out, in pieces, so that nothing is copied behind its length.
+#[derive(Debug, Default)]
 pub struct FrameWriter {
-    length: [u8; LENGTH],
-    /// Of the length, not yet written.
-    length_left: usize,
-    body: Bytes,
+    pieces: VecDeque<Bytes>,
+    lengths: BytesMut,
 }
 
 impl FrameWriter {
-    /// Nothing of it is written. `body` must be below 2 GiB.
-    pub fn new(body: Bytes) -> FrameWriter {
-        FrameWriter { length: write_length(body.len()), length_left: LENGTH, body }
+    /// Puts a frame behind the others. `body` must be below 2 GiB.
+    pub fn put(&mut self, body: Bytes) {
+        if self.lengths.capacity() < LENGTH {
+            self.lengths.reserve(LENGTHS_BYTES);
+        }
+        self.lengths.put_slice(&write_length(body.len()));
+        self.pieces.push_back(self.lengths.split().freeze());
+        if !body.is_empty() {
+            self.pieces.push_back(body);
+        }
     }
 
-    /// What is left to write, in order.
-    pub fn pieces(&self) -> [&[u8]; 2] {
-        [&self.length[LENGTH - self.length_left..], &self.body]
-    }
-
-    /// So many bytes of it were written.
-    pub fn advance(&mut self, written: usize) {
-        let of_length = written.min(self.length_left);
-        self.length_left -= of_length;
-        self.body.advance(written - of_length);
+    /// What is left to write, in order; who writes takes it out.
+    pub fn pieces_mut(&mut self) -> &mut VecDeque<Bytes> {
+        &mut self.pieces
     }
 
     /// All of it is written.
     pub fn is_done(&self) -> bool {
-        self.length_left == 0 && self.body.is_empty()
+        self.pieces.is_empty()
     }
 }
 

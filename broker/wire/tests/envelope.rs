@@ -25,7 +25,7 @@ fn frames_come_out_whole_however_the_stream_is_cut() {
         let mut reader = FrameReader::new(100);
         let mut seen = Vec::new();
         for piece in stream.chunks(step) {
-            reader.push(piece);
+            reader.push(Bytes::copy_from_slice(piece));
             while let Some(frame) = reader.pop().expect("no frame is too large") {
                 seen.push(frame);
             }
@@ -40,13 +40,15 @@ fn a_frame_goes_out_behind_its_length_however_little_is_written_at_once() {
     for body in [&b""[..], b"x", b"a longer one"] {
         let whole = [&write_length(body.len())[..], body].concat();
         for most in 1..=whole.len() {
-            let mut writer = FrameWriter::new(Bytes::copy_from_slice(body));
+            let mut writer = FrameWriter::default();
+            writer.put(Bytes::copy_from_slice(body));
             let mut written = Vec::new();
             while !writer.is_done() {
-                let left = writer.pieces().concat();
-                let now = most.min(left.len());
-                written.extend_from_slice(&left[..now]);
-                writer.advance(now);
+                let first = writer.pieces_mut().front_mut().expect("what is not done has a piece");
+                written.extend_from_slice(&first.split_to(most.min(first.len())));
+                if first.is_empty() {
+                    writer.pieces_mut().pop_front();
+                }
             }
             assert_eq!(written, whole, "{most} bytes at once");
         }
@@ -56,10 +58,10 @@ fn a_frame_goes_out_behind_its_length_however_little_is_written_at_once() {
 #[test]
 fn a_frame_over_the_limit_or_of_negative_length_is_refused_by_its_length_alone() {
     let mut reader = FrameReader::new(100);
-    reader.push(&101i32.to_be_bytes());
+    reader.push(Bytes::copy_from_slice(&101i32.to_be_bytes()));
     assert_eq!(reader.pop(), Err(WireError::FrameTooLarge { length: 101, limit: 100 }));
     let mut reader = FrameReader::new(100);
-    reader.push(&[0xff, 0xff, 0xff, 0xff]);
+    reader.push(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff]));
     assert_eq!(reader.pop(), Err(WireError::FrameTooLarge { length: -1, limit: 100 }));
 }
 

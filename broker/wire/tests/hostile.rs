@@ -138,7 +138,7 @@ fn envelopes(draws: &mut Draws, rounds: u64) {
         bytes[0] = 0;
         held("a frame", &bytes, |input| {
             let mut reader = FrameReader::new(1 << 30);
-            reader.push(&input);
+            reader.push(input);
             std::hint::black_box(reader.pop().is_ok());
         });
     }

@@ -1,14 +1,13 @@
 //! One connection: two ends, and one half for each direction. Bytes lie in one ring a half from the write to the read, and
-//! segments are lengths, so a message costs no allocation.
+//! segments are lengths, so that what was written as a shared piece is read as the same piece.
 
 use super::conn_faults::Struck;
+use super::ring::{From, Into, Ring};
 use crate::slab::Id;
-use crate::trace::sample;
 use klamm_env::Address;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice};
+use std::io::ErrorKind;
 use std::task::Waker;
-use tokio::io::ReadBuf;
 
 /// A connection. Side 0 connected, side 1 listened. Half `s` carries what side `s` sends.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ pub(crate) struct Flight {
 #[derive(Debug, Default)]
 pub(crate) struct Half {
     /// All bytes written and not yet read. The first `arrived` may be read.
-    pub data: VecDeque<u8>,
+    pub data: Ring,
     pub arrived: usize,
     /// Under way, in order.
     pub flying: VecDeque<Flight>,
@@ -141,29 +140,21 @@ impl Half {
     }
 
     /// Takes up to `room` bytes, or only counts them where nobody hears; says how many and a digest of them.
-    pub fn take(&mut self, pieces: &[IoSlice<'_>], room: usize, heard: bool) -> (usize, u64) {
-        let (mut taken, mut digest) = (0, 0);
-        for piece in pieces {
-            let piece = &piece[..piece.len().min(room - taken)];
+    pub fn take(&mut self, from: From<'_, '_>, room: usize, heard: bool) -> (usize, u64) {
+        let (taken, digest) = from.move_into(room, |piece| {
             if heard {
-                self.data.extend(piece);
+                self.data.push(piece);
             }
-            taken += piece.len();
-            digest = sample(piece).wrapping_add(digest);
-        }
+        });
         self.written += taken as u64;
         (taken, digest)
     }
 
     /// Hands out the next `count` bytes that arrived.
-    pub fn give(&mut self, count: usize, into: &mut ReadBuf<'_>) {
-        let (front, back) = self.data.as_slices();
-        let first = count.min(front.len());
-        into.put_slice(&front[..first]);
-        into.put_slice(&back[..count - first]);
-        self.data.drain(..count);
-        self.arrived -= count;
-        self.read += count as u64;
+    pub fn give(&mut self, count: usize, into: Into<'_, '_>) {
+        let given = self.data.take(count, into);
+        self.arrived -= given;
+        self.read += given as u64;
     }
 
     /// Drops what has not left yet, retransmissions to come included.
@@ -183,7 +174,7 @@ impl Half {
 
     /// The receiver is gone: its bytes are of no use.
     pub fn discard(&mut self) {
-        self.data = VecDeque::new();
+        self.data = Ring::default();
         self.arrived = 0;
     }
 

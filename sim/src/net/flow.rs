@@ -1,14 +1,14 @@
 //! How bytes go along a connection.
 
 use super::conn::{Conn, EndId, Flight, Segment};
+use super::ring::{From, Into};
 use crate::event::LinkState;
 use crate::slab::Id;
 use crate::timer::Event;
 use crate::trace::Kind;
 use crate::world::Inner;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::task::Waker;
-use tokio::io::ReadBuf;
 
 /// What came of an attempt: done, or a waker was left (and the one that it replaced is given back for dropping).
 pub(crate) type Attempt<T> = Result<io::Result<T>, Option<Waker>>;
@@ -24,7 +24,7 @@ impl Inner {
     }
 
     /// Writes what there is room for, as one segment.
-    pub fn write(&mut self, at: EndId, pieces: &[IoSlice<'_>], waker: &Waker) -> Attempt<usize> {
+    pub fn write(&mut self, at: EndId, from: From<'_, '_>, waker: &Waker) -> Attempt<usize> {
         let (side, window) = (at.side as usize, u64::from(self.net.profile.window));
         let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
         if let Some(error) = write_error(conn, side) {
@@ -37,11 +37,10 @@ impl Inner {
             return Err(self.wait_for_room(at, waker));
         }
         let (taken, digest) = if self.net.splits {
-            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
-            let part = self.net.link(between.0, between.1).take_part(room.min(offered));
-            self.conn(at.conn).halves[side].take(pieces, part, heard)
+            let part = self.net.link(between.0, between.1).take_part(room.min(from.len()));
+            self.conn(at.conn).halves[side].take(from, part, heard)
         } else {
-            half.take(pieces, room, heard)
+            half.take(from, room, heard)
         };
         if taken == 0 {
             return Ok(Ok(0));
@@ -84,7 +83,7 @@ impl Inner {
     }
 
     /// Reads what has arrived.
-    pub fn read(&mut self, at: EndId, into: &mut ReadBuf<'_>, waker: &Waker) -> Attempt<()> {
+    pub fn read(&mut self, at: EndId, into: Into<'_, '_>, waker: &Waker) -> Attempt<()> {
         let side = at.side as usize;
         let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
         let (error, open) = (conn.ends[side].error, conn.ends[side].open);
@@ -99,7 +98,7 @@ impl Inner {
                 None => Err(half.reader.replace(waker.clone())),
             };
         }
-        let count = half.arrived.min(into.remaining());
+        let count = half.arrived.min(into.room());
         let half = if self.net.splits {
             let between = (conn.ends[1 - side].host, conn.ends[side].host);
             let part = self.net.link(between.0, between.1).take_part(count);

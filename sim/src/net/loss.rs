@@ -102,7 +102,7 @@ impl Inner {
         let conn = self.net.conns.get_mut(at.conn).expect("a connection that is in use");
         let half = &mut conn.halves[side];
         let place = half.arrived + bit as usize / 8;
-        half.data[place] ^= 1 << (bit % 8);
+        half.data.flip(place, bit % 8);
         let at_byte = half.read + place as u64;
         let (from, to, role) = (conn.ends[side].host, conn.ends[1 - side].host, conn.role.to_owned());
         self.note(Kind::Corrupt, at, at_byte, u64::from(bit));

@@ -15,6 +15,7 @@ mod latency;
 mod link;
 mod loss;
 mod profile;
+mod ring;
 mod stage;
 pub(crate) mod stream;
 mod topology;

@@ -1,12 +1,21 @@
 //! TCP.
 
 use crate::{Address, BoxFuture, Listener, Net, Stream};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Pieces that go into one system call.
+const PIECES_AT_ONCE: usize = 16;
+/// Room for reading is made in steps of so many bytes, when less than the second number is left.
+const READ_BYTES: usize = 16 << 10;
+const READ_BYTES_LEAST: usize = 1 << 10;
 
 pub(super) struct RealNet;
 
@@ -25,7 +34,7 @@ impl Net for RealNet {
         Box::pin(async move {
             let stream = TcpStream::connect((&*to.host, to.port)).await?;
             stream.set_nodelay(true)?;
-            Ok(Box::new(RealStream { stream: Some(stream), peer: to }) as Box<dyn Stream>)
+            Ok(Box::new(RealStream::new(stream, to)) as Box<dyn Stream>)
         })
     }
 }
@@ -45,7 +54,7 @@ impl Listener for RealListener {
             let (stream, from) = accepted?;
             stream.set_nodelay(true)?;
             let peer = Address { host: Arc::from(from.ip().to_string()), port: from.port() };
-            Ok(Box::new(RealStream { stream: Some(stream), peer }) as Box<dyn Stream>)
+            Ok(Box::new(RealStream::new(stream, peer)) as Box<dyn Stream>)
         })
     }
 }
@@ -54,9 +63,15 @@ impl Listener for RealListener {
 struct RealStream {
     stream: Option<TcpStream>,
     peer: Address,
+    /// Room that pieces are read into.
+    room: BytesMut,
 }
 
 impl RealStream {
+    fn new(stream: TcpStream, peer: Address) -> Self {
+        Self { stream: Some(stream), peer, room: BytesMut::new() }
+    }
+
     fn open(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         let aborted = || io::Error::new(io::ErrorKind::ConnectionAborted, "aborted by this side");
         self.stream.as_mut().map(Pin::new).ok_or_else(aborted)
@@ -64,6 +79,29 @@ impl RealStream {
 }
 
 impl Stream for RealStream {
+    fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &mut VecDeque<Bytes>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); PIECES_AT_ONCE];
+        let count = pieces.len().min(PIECES_AT_ONCE);
+        slices.iter_mut().zip(&*pieces).for_each(|(slice, piece)| *slice = IoSlice::new(piece));
+        let written = ready!(self.open()?.poll_write_vectored(cx, &slices[..count]))?;
+        crate::advance(pieces, written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_read_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if self.room.capacity() < READ_BYTES_LEAST {
+            self.room.reserve(READ_BYTES);
+        }
+        let mut room = std::mem::take(&mut self.room);
+        let read = match self.open() {
+            Ok(mut stream) => pin!(stream.read_buf(&mut room)).poll(cx),
+            Err(aborted) => Poll::Ready(Err(aborted)),
+        };
+        let piece = room.split().freeze();
+        self.room = room;
+        read.map_ok(|_| piece)
+    }
+
     fn abort(&mut self) {
         if let Some(stream) = self.stream.take() {
             // Closing a socket with no time to linger sends an RST. If the option is refused, the peer sees a FIN instead.
