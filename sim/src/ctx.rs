@@ -23,7 +23,7 @@ pub(crate) struct Context {
 }
 
 /// Outside every task.
-const NOBODY: Context = Context { host: STAGE, life: 0, name: 0 };
+pub(crate) const NOBODY: Context = Context { host: STAGE, life: 0, name: 0 };
 
 #[derive(Default)]
 struct Names {
@@ -38,6 +38,7 @@ thread_local! {
     static RUN: Cell<Option<ThreadId>> = const { Cell::new(None) };
     static FLAG: Cell<bool> = const { Cell::new(false) };
     static SKEWED: Cell<bool> = const { Cell::new(false) };
+    static RESTS: Cell<Option<ThreadId>> = const { Cell::new(None) };
     static NAMES: RefCell<Names> = RefCell::default();
     static PANIC: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
@@ -55,9 +56,24 @@ pub(crate) fn end() {
     RUN.set(None);
 }
 
-/// The run that lives on this thread.
+/// The run that lives on this thread, unless it rests while guests run.
 pub(crate) fn run_thread() -> Option<ThreadId> {
     RUN.try_with(Cell::get).ok().flatten()
+}
+
+/// The run that lives on this thread, also where it rests.
+fn any_run_thread() -> Option<ThreadId> {
+    run_thread().or_else(|| RESTS.try_with(Cell::get).ok().flatten())
+}
+
+/// The run rests from now on.
+pub(crate) fn rest() {
+    RESTS.set(RUN.take());
+}
+
+/// It goes on.
+pub(crate) fn go_on() {
+    RUN.set(RESTS.take());
 }
 
 /// Somebody else runs now; answers who did before.
@@ -78,6 +94,11 @@ pub(crate) fn set_now(ns: u64) {
 /// World time, for those who may not borrow the world.
 pub(crate) fn now() -> u64 {
     NOW.get()
+}
+
+/// For people: what time it is, wherever the world is.
+fn told_now() -> u64 {
+    crate::guest::outer_ns().unwrap_or_else(now)
 }
 
 /// From now on some monotonic clock of this run is not world time.
@@ -140,8 +161,8 @@ pub(crate) fn who() -> String {
 
 /// Inside a run: simulated nanoseconds and the name of the current host (`stage` outside all hosts). For log lines.
 pub fn stamp() -> Option<(u64, String)> {
-    run_thread()?;
-    Some((NOW.get(), host_name(current().host).unwrap_or_else(|| "stage".to_owned())))
+    any_run_thread()?;
+    Some((told_now(), host_name(current().host).unwrap_or_else(|| "stage".to_owned())))
 }
 
 /// One hook for the process: a panic inside a run is noted and says nothing, every other goes where it went before.
@@ -149,7 +170,7 @@ pub(crate) fn install_hook() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| match run_thread() {
+        std::panic::set_hook(Box::new(move |info| match any_run_thread() {
             Some(_) => note_panic(info),
             None => before(info),
         }));
@@ -164,7 +185,7 @@ fn note_panic(info: &PanicHookInfo<'_>) {
         message.insert_str(0, "a thread was spawned inside a run, use env.tasks.spawn: ");
     }
     let (node, task) = (host_name(context.host), task_name(context.name));
-    let panic = Panic { node, task, message, location, at_ns: NOW.get() };
+    let panic = Panic { node, task, message, location, at_ns: told_now() };
     // Only the first one is the cause.
     let _ = PANIC.try_with(|slot| slot.try_borrow_mut().map(|mut first| first.get_or_insert(panic).at_ns));
 }

@@ -3,6 +3,7 @@
 use crate::clock::Clocks;
 use crate::ctx;
 use crate::disk_env::HostDisk;
+use crate::guest;
 use crate::net::stream::HostNet;
 use crate::slab::Id;
 use crate::timer::NEVER;
@@ -99,6 +100,7 @@ impl Tasks for HostTasks {
 
 /// Ends a task.
 pub(crate) fn abort(id: Id) {
+    guest::arrive();
     try_with(|world| {
         let corpse = world.exec.remove(id);
         world.exec.graveyard.extend(corpse);

@@ -1,6 +1,7 @@
 //! Tasks: a slab with ages, a ready queue with seeded picks, and wakers that miss what is gone.
 
 use crate::ctx::{self, Context};
+use crate::guest;
 use crate::rng::below;
 use crate::slab::{Id, Slab};
 use crate::world;
@@ -69,9 +70,19 @@ impl Wake for TaskWaker {
         if ctx::run_thread() == Some(self.thread) {
             world::try_with(|world| world.wake_task(self.id));
         } else {
-            // The run may be over; another thread must never come here, its wake would be lost.
-            let here = std::thread::current().id();
-            assert_eq!(here, self.thread, "a simulated task was woken from another thread");
+            self.wake_from_outside();
+        }
+    }
+}
+
+impl TaskWaker {
+    /// By a guest; or the run is over.
+    #[cold]
+    fn wake_from_outside(&self) {
+        let here = std::thread::current().id();
+        assert_eq!(here, self.thread, "a simulated task was woken from another thread, where its wake would be lost");
+        if guest::arrive() {
+            world::try_with(|world| world.wake_task(self.id));
         }
     }
 }

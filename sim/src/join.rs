@@ -3,6 +3,7 @@
 use crate::ctx::{self, STAGE};
 use crate::env_impl;
 use crate::exec::Local;
+use crate::guest;
 use crate::slab::Id;
 use crate::stage::{Host, World};
 use crate::world::try_with;
@@ -144,6 +145,7 @@ fn spawn_at<T: Send + 'static>(
     task: impl Future<Output = T> + 'static,
     site: &'static Location<'static>,
 ) -> JoinHandle<T> {
+    guest::arrive();
     let (slot, future) = watched(task);
     let spawned = try_with(|world| {
         let id = world.spawn(host, name, future)?;

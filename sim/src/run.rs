@@ -2,22 +2,21 @@
 
 use crate::ctx::{self, Context, STAGE};
 use crate::disk_env::DiskProfile;
-use crate::embed;
-use crate::exec::Turn;
+use crate::drive;
+use crate::embed::{self, Embedding};
+use crate::guest;
 use crate::net::NetProfile;
-use crate::slab::Id;
-use crate::spans;
 use crate::stage::World;
 use crate::waits;
-use crate::world::{self, Inner, settle, with};
+use crate::world::{self, Inner};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
 
 /// Of a run's thread; deep recursion in a simulated stack shall fail no earlier than in a real one.
 const STACK_BYTES: usize = 8 << 20;
@@ -35,12 +34,21 @@ pub struct SimConfig {
     pub disk: DiskProfile,
     /// A run that is not over at this simulated time, in nanoseconds, panics.
     pub limit_ns: Option<u64>,
+    /// What stands around it.
+    pub embedding: Embedding,
 }
 
 impl SimConfig {
     /// The usual world for a seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed, trace: false, profile: NetProfile::default(), disk: DiskProfile::default(), limit_ns: None }
+        Self {
+            seed,
+            trace: false,
+            profile: NetProfile::default(),
+            disk: DiskProfile::default(),
+            limit_ns: None,
+            embedding: Embedding::default(),
+        }
     }
 }
 
@@ -100,11 +108,7 @@ where
     ctx::install_hook();
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
     let thread = std::thread::Builder::new().name(format!("seed-{}", config.seed)).stack_size(STACK_BYTES);
-    let body = move || {
-        embed::inside(config.seed, |advance| {
-            tracing::dispatcher::with_default(&subscriber, || live(config, main, advance))
-        })
-    };
+    let body = move || live(config, main, &subscriber);
     let handle = thread.spawn(body).expect("the system gives a thread");
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -113,30 +117,51 @@ where
 fn live<T: 'static>(
     config: SimConfig,
     main: impl FnOnce(World) -> Pin<Box<dyn Future<Output = T>>>,
-    advance: &dyn Fn(u64),
+    subscriber: &Dispatch,
 ) -> Run<T> {
-    let thread = ctx::begin();
-    world::install(Inner::new(config, thread));
     let result: Rc<RefCell<Option<T>>> = Rc::default();
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        let (result, before) = (result.clone(), ctx::enter(stage("main")));
-        let main = main(World::here());
-        ctx::enter(before);
-        let slot = result.clone();
-        World::here().spawn("main", async move {
-            let value = main.await;
-            slot.replace(Some(value));
-        });
-        drive(&|| result.borrow().is_some(), advance);
-        shut_down();
-    }));
-    finish(ended.is_ok(), result.take())
+    let is_over = || result.borrow().is_some();
+    let (seed, embedding, limit) = (config.seed, config.embedding, config.limit_ns);
+    let open = || open(config, main, result.clone());
+    let alone = |advance: &dyn Fn(u64), open| caught(|| drive::alone(open, &is_over, advance));
+    // Of madsim's own tasks the subscriber hears only where there may be more than one.
+    let ended_well = match embedding {
+        Embedding::InsideOnePoll => embed::inside(seed, |advance| with_default(subscriber, || alone(advance, open))),
+        Embedding::Alone => with_default(subscriber, || alone(&|_| (), open)),
+        Embedding::MadsimTask => {
+            with_default(subscriber, || embed::as_task(seed, limit, drive::as_task(open, &is_over)))
+        }
+    };
+    guest::come_in();
+    finish(ended_well, result.take())
+}
+
+/// False if it panicked.
+fn caught(act: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(act)).is_ok()
+}
+
+/// Makes the world, and starts `main` in it.
+fn open<T: 'static>(
+    config: SimConfig,
+    main: impl FnOnce(World) -> Pin<Box<dyn Future<Output = T>>>,
+    result: Rc<RefCell<Option<T>>>,
+) {
+    let thread = ctx::begin();
+    world::put(Box::new(Inner::new(config, thread)));
+    let before = ctx::enter(Context { host: STAGE, life: 0, name: ctx::intern("main") });
+    let main = main(World::here());
+    ctx::enter(before);
+    World::here().spawn("main", async move {
+        let value = main.await;
+        result.replace(Some(value));
+    });
 }
 
 /// Takes the world away and says what came of it. After a panic it is leaked: what lies in it may be half done.
 fn finish<T>(ended_well: bool, result: Option<T>) -> Run<T> {
-    let mut inner = world::uninstall();
-    let panic = ctx::take_panic();
+    let panic = ctx::take_panic().map(waits::explain);
+    let mut inner = world::take();
     let mut run = Run {
         outcome: Err(Panic {
             node: None,
@@ -153,7 +178,7 @@ fn finish<T>(ended_well: bool, result: Option<T>) -> Run<T> {
     };
     if ended_well {
         // Callbacks of the stage go with it, and a panic of theirs is a verdict too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(inner)));
+        caught(|| drop(inner));
     } else {
         std::mem::forget(inner);
     }
@@ -164,126 +189,4 @@ fn finish<T>(ended_well: bool, result: Option<T>) -> Run<T> {
     }
     ctx::end();
     run
-}
-
-fn stage(name: &str) -> Context {
-    Context { host: STAGE, life: 0, name: ctx::intern(name) }
-}
-
-/// Polls what is ready, one task after the other; when nothing is, the next thing happens.
-fn drive(is_over: &dyn Fn() -> bool, advance: &dyn Fn(u64)) {
-    settle(false);
-    while !is_over() {
-        let quiet = match with(Inner::turn) {
-            Some((id, turn)) => poll(id, turn),
-            None => step(advance),
-        };
-        settle(quiet);
-    }
-}
-
-/// Polls a task. True if that left nobody to be woken, told or buried.
-fn poll(id: Id, mut turn: Turn) -> bool {
-    let before = ctx::enter(turn.context);
-    let span = spans::enter(turn.context);
-    assert!(!turn.livelocked, "a million polls at one instant: this task, or those that wake it, never wait");
-    let polled = turn.future.as_mut().poll(&mut std::task::Context::from_waker(&turn.waker));
-    let quiet = match polled {
-        Poll::Pending => {
-            let future = ManuallyDrop::into_inner(turn.future);
-            let put_back = |world: &mut Inner| (world.exec.put_back(id, future, turn.waker), world.is_quiet());
-            let (ended_meanwhile, quiet) = with(put_back);
-            ended_meanwhile.is_ok() && quiet
-        }
-        Poll::Ready(()) => {
-            let freed = with(|world| world.exec.remove(id));
-            assert!(freed.is_none(), "the future of a running task is not in the table");
-            drop(ManuallyDrop::into_inner(turn.future));
-            false
-        }
-    };
-    drop(span);
-    ctx::enter(before);
-    quiet
-}
-
-/// The next thing in time happens. True if that left nobody to be woken, told or buried.
-fn step(advance: &dyn Fn(u64)) -> bool {
-    let (entry, now, limit) = with(|world| (world.next_entry(), world.now, world.config.limit_ns));
-    let Some(entry) = entry else { waits::deadlock() };
-    assert!(limit.is_none_or(|limit| entry.at <= limit), "the run is not over after {} ns", limit.unwrap_or(0));
-    if entry.at > now {
-        advance(entry.at - now);
-    }
-    with(|world| {
-        world.set_time(entry.at);
-        world.handle(entry.event);
-        world.is_quiet()
-    })
-}
-
-/// Ends every task, as its host. What it spawns from a Drop is swallowed.
-fn shut_down() {
-    loop {
-        let corpses = with(|world| {
-            world.over = true;
-            let mut corpses = world.exec.remove_all(|_| true);
-            corpses.append(&mut world.exec.graveyard);
-            corpses
-        });
-        if corpses.is_empty() {
-            return;
-        }
-        for corpse in corpses {
-            corpse.bury();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use klamm_env::{Address, OpenMode};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// A little of everything: two hosts, a stream, a disk, a timer, a kill.
-    fn story(world: World) -> Pin<Box<dyn Future<Output = u64>>> {
-        Box::pin(async move {
-            let (one, two) = (world.add_host("one"), world.add_host("two"));
-            let env = world.env(one);
-            let mut listener = env.net.listen(Address::new("one", 1)).await.expect("a port");
-            let far = world.env(two);
-            let far_task = async move {
-                let mut stream = far.net.connect(Address::new("one", 1), "test").await.expect("a connection");
-                for number in 0..100 {
-                    stream.write_u32(number).await.expect("room");
-                    far.clock.sleep_ms(far.entropy.next_u64() % 5).await;
-                }
-            };
-            world.env(two).tasks.spawn("writer", Box::pin(far_task));
-            let mut stream = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.expect("a connection");
-            let file = env.disk.open("log", OpenMode::Create).await.expect("a file");
-            while let Ok(number) = stream.read_u32().await {
-                file.append(number.to_be_bytes().to_vec().into()).await.expect("space");
-                if number == 80 {
-                    world.kill(two);
-                }
-            }
-            file.len().await.expect("a length")
-        })
-    }
-
-    #[test]
-    fn the_world_alone_and_the_world_inside_madsim_are_one_world() {
-        for seed in 0..5 {
-            let inside = run(SimConfig { trace: true, ..SimConfig::new(seed) }, story);
-            let config = SimConfig { trace: true, ..SimConfig::new(seed) };
-            #[allow(clippy::disallowed_methods)]
-            let alone = std::thread::spawn(move || live(config, story, &|_| ())).join().expect("no panic outside");
-            assert!(alone.trace == inside.trace, "seed {seed}");
-            assert_eq!((alone.trace_hash, alone.polls), (inside.trace_hash, inside.polls));
-            assert_eq!(alone.outcome, inside.outcome);
-            assert!(alone.outcome.is_ok_and(|bytes| bytes >= 4 * 80));
-        }
-    }
 }

@@ -4,6 +4,7 @@ use crate::ctx::{self, Context, STAGE};
 use crate::env_impl::{self, HostClock};
 use crate::event::WorldEvent;
 use crate::exec::Corpse;
+use crate::guest;
 use crate::hosts::{HostError, Machine, Pause};
 use crate::rng;
 use crate::world::{self, Director, Inner, Listener, flush};
@@ -43,7 +44,10 @@ impl World {
     }
 
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
-        assert_eq!(ctx::run_thread(), Some(self.thread), "a World is only good in the thread of its run");
+        if ctx::run_thread() != Some(self.thread) {
+            let is_here = guest::arrive() && ctx::run_thread() == Some(self.thread);
+            assert!(is_here, "a World is only good in the thread of its run");
+        }
         world::with(act)
     }
 
@@ -147,6 +151,7 @@ impl World {
     pub(crate) fn hold_still(&self, host: Host, why: Pause, begins: bool) {
         self.with(|world| world.set_paused(host.0, why, begins));
         flush();
+        self.hold_guest(host);
     }
 
     /// That there is such a host.

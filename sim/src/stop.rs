@@ -103,6 +103,7 @@ impl World {
         });
         wakers.into_iter().for_each(Waker::wake);
         flush();
+        self.interrupt_guest(host);
         Ok(())
     }
 
@@ -164,6 +165,7 @@ pub fn reserve(bytes: u64) -> std::io::Result<crate::limits::Memory> {
 #[doc(hidden)]
 pub fn draw() -> u64 {
     use rand_chacha::rand_core::Rng;
+    crate::guest::arrive();
     try_with(|world| {
         let seed = world.config.seed;
         world.branches.get_or_insert_with(|| Box::new(crate::rng::stream(seed, "select"))).next_u64()

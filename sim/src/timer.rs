@@ -199,6 +199,15 @@ impl Timers {
         None
     }
 
+    /// It did not happen yet, after all.
+    pub fn put_back(&mut self, entry: Entry) {
+        if let Event::Timer(id) = entry.event {
+            let slot = self.slots.get_mut(id).expect("a timer that was just found in the heap");
+            slot.queued = entry.at;
+        }
+        self.heap.push(entry);
+    }
+
     /// The timer's time has come: whom to wake.
     pub fn fire(&mut self, id: Id) -> Option<Waker> {
         self.slots.get_mut(id)?.waker.take()

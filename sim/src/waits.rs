@@ -2,6 +2,7 @@
 
 use crate::ctx;
 use crate::exec::Task;
+use crate::run::Panic;
 use crate::timer::NEVER;
 use crate::world::{Inner, with};
 use std::task::Waker;
@@ -9,15 +10,31 @@ use std::task::Waker;
 /// So many tasks are told of.
 const TOLD: usize = 20;
 
-/// Nothing will ever happen again, and main is not over.
-pub(crate) fn deadlock() -> ! {
+/// Nothing will ever happen again, and main is not over: who waits for what.
+pub(crate) fn deadlock() -> String {
     let mut waiting: Vec<String> = with(|world| world.exec.tasks.iter().map(|(_, task)| world.tell_of(task)).collect());
     let more = waiting.len().saturating_sub(TOLD);
     waiting.truncate(TOLD);
     if more > 0 {
         waiting.push(format!("and {more} more tasks"));
     }
-    panic!("deadlock: nothing will ever happen, and these wait:\n  {}", waiting.join("\n  "));
+    format!("deadlock: nothing will ever happen, and these wait:\n  {}", waiting.join("\n  "))
+}
+
+/// What madsim says where guests run, in our words: it sees that nothing will ever happen, but not who waits.
+pub(crate) fn explain(panic: Panic) -> Panic {
+    let limit = with(|world| world.config.limit_ns);
+    let message = match (panic.message.as_str(), limit) {
+        ("no events, all tasks will block forever", _) => deadlock(),
+        (said, Some(limit)) if said.starts_with("time limit exceeded") => over_limit(limit),
+        _ => return panic,
+    };
+    Panic { message, ..panic }
+}
+
+/// A run takes longer than it may.
+pub(crate) fn over_limit(limit_ns: u64) -> String {
+    format!("the run is not over after {limit_ns} ns")
 }
 
 fn who(task: &Task) -> String {

@@ -5,6 +5,7 @@ use crate::disk_env::DiskOps;
 use crate::event::WorldEvent;
 use crate::exec::{Exec, Local, Turn};
 use crate::fault::InForce;
+use crate::guest::Guests;
 use crate::hosts::Machine;
 use crate::net::Net;
 use crate::rng;
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub net: Net,
     pub disks: DiskOps,
     pub faults: InForce,
+    pub guests: Guests,
     pub trace: Trace,
     pub deliveries: u64,
     /// To be woken once the world is not borrowed.
@@ -57,24 +59,22 @@ thread_local! {
 }
 
 /// Gives the thread its world.
-pub(crate) fn install(inner: Inner) {
-    WORLD.with_borrow_mut(|world| {
-        assert!(world.is_none(), "one world a thread");
-        *world = Some(Box::new(inner));
-    });
+pub(crate) fn put(inner: Box<Inner>) {
+    let before = WORLD.replace(Some(inner));
+    assert!(before.is_none(), "one world a thread");
 }
 
 /// Takes the world away.
-pub(crate) fn uninstall() -> Box<Inner> {
-    WORLD.with_borrow_mut(|world| world.take().expect("a world that was installed"))
+pub(crate) fn take() -> Box<Inner> {
+    WORLD.take().expect("a world that was put there")
 }
 
 /// Something with the world of this thread. What it calls must neither wake, nor drop what is not the world's own.
 pub(crate) fn with<R>(act: impl FnOnce(&mut Inner) -> R) -> R {
-    try_with(act).expect("no simulated world on this thread: this is only for use inside klamm_sim::run")
+    try_with(act).expect("no simulated world on this thread: this is only for use inside klamm_sim::run, and a guest's is klamm_sim::guest::env()")
 }
 
-/// The same; `None` where no world is (any more).
+/// The same; `None` where no world is (any more), or it rests while guests run.
 pub(crate) fn try_with<R>(act: impl FnOnce(&mut Inner) -> R) -> Option<R> {
     WORLD.try_with(|world| world.borrow_mut().as_mut().map(|inner| act(inner))).ok().flatten()
 }
@@ -91,6 +91,7 @@ impl Inner {
             net: Net::new(seed, config.profile.clone()),
             disks: DiskOps::default(),
             faults: InForce::default(),
+            guests: Guests::default(),
             trace: Trace::new(seed, config.trace),
             deliveries: 0,
             wakers: vec![],
@@ -175,6 +176,17 @@ impl Inner {
             if self.means_something(&entry) {
                 entry.at = entry.at.max(self.now);
                 return Some(entry);
+            }
+        }
+    }
+
+    /// When that will be.
+    pub fn next_at(&mut self) -> Option<u64> {
+        loop {
+            let entry = self.timers.pop()?;
+            if self.means_something(&entry) {
+                self.timers.put_back(entry);
+                return Some(entry.at);
             }
         }
     }
@@ -280,7 +292,7 @@ pub(crate) fn settle(mut quiet: bool) {
 pub(crate) fn flush() {
     enum Work {
         Wake(Waker),
-        Tell(Listener, (u64, WorldEvent)),
+        Tell(Listener, Box<(u64, WorldEvent)>),
     }
     let next = |world: &mut Inner| {
         if let Some(waker) = world.wakers.pop() {
@@ -289,13 +301,13 @@ pub(crate) fn flush() {
         if world.events.is_empty() {
             return None;
         }
-        Some(Work::Tell(world.listener.take()?, world.events.pop_front()?))
+        Some(Work::Tell(world.listener.take()?, Box::new(world.events.pop_front()?)))
     };
     while let Some(work) = try_with(next).flatten() {
         match work {
             Work::Wake(waker) => waker.wake(),
-            Work::Tell(mut listener, (at, event)) => {
-                listener(at, &event);
+            Work::Tell(mut listener, told) => {
+                listener(told.0, &told.1);
                 give_back(|world| &mut world.listener, listener);
             }
         }

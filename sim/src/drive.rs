@@ -1,0 +1,157 @@
+//! How a run goes on: what is ready is polled, one task after the other, and when nothing is, the next thing happens.
+
+use crate::ctx;
+use crate::embed::OuterClock;
+use crate::exec::Turn;
+use crate::guest;
+use crate::slab::Id;
+use crate::spans;
+use crate::timer::NEVER;
+use crate::waits;
+use crate::world::{Inner, settle, with};
+use std::future::poll_fn;
+use std::mem::ManuallyDrop;
+use std::task::{Context, Poll};
+
+/// So long madsim gets to drop what guests left.
+const LINGER_NS: u64 = 20_000_000;
+
+/// A whole run, from `open` to the end of every task, with nobody beside it. `advance` hears of each time step.
+pub(crate) fn alone(open: impl FnOnce(), is_over: &dyn Fn() -> bool, advance: &dyn Fn(u64)) {
+    open();
+    to_the_end(is_over, advance);
+    shut_down();
+}
+
+/// Not generic, so that it is compiled here, with all that it calls.
+fn to_the_end(is_over: &dyn Fn() -> bool, advance: &dyn Fn(u64)) {
+    settle(false);
+    while !is_over() {
+        let quiet = match with(Inner::turn) {
+            Some((id, turn)) => poll(id, turn),
+            None => step(advance),
+        };
+        settle(quiet);
+    }
+}
+
+/// The same as one task of madsim, with guests beside it. It takes its own time steps when madsim's clock is there, and
+/// rests whenever there is nothing to do before that.
+pub(crate) async fn as_task(open: impl FnOnce(), is_over: &dyn Fn() -> bool) {
+    let clock = OuterClock::here();
+    let mut open = Some(open);
+    let mut wakes_at = None;
+    poll_fn(|cx| {
+        guest::come_in();
+        if let Some(open) = open.take() {
+            open();
+        }
+        settle(false);
+        let due = loop {
+            if is_over() {
+                return Poll::Ready(());
+            }
+            match with(Inner::turn) {
+                Some((id, turn)) => settle(poll(id, turn)),
+                None => match until(clock.now_ns()) {
+                    Some(due) => break due,
+                    None => settle(step(&|_| ())),
+                },
+            }
+        };
+        // A time that was asked for cannot be taken back, but asking twice for one is a waste.
+        if due != NEVER && wakes_at.is_none_or(|at| at > due || at <= clock.now_ns()) {
+            clock.wake_at(due, cx);
+            wakes_at = Some(due);
+        }
+        guest::go_out(cx.waker(), &clock);
+        Poll::Pending
+    })
+    .await;
+    shut_down();
+    if with(|world| !world.guests.is_empty()) {
+        // madsim drops what is dead when it meets it, and keeps for ever what it never met.
+        let leave = |cx: &mut Context<'_>| {
+            guest::go_out(cx.waker(), &clock);
+            Poll::Ready(())
+        };
+        poll_fn(leave).await;
+        clock.wait(LINGER_NS).await;
+        guest::come_in();
+    }
+}
+
+/// Until when there is nothing to do; `None` if something is due.
+fn until(now: u64) -> Option<u64> {
+    let (next, limit, has_guests) =
+        with(|world| (world.next_at(), world.config.limit_ns.unwrap_or(NEVER), !world.guests.is_empty()));
+    check_limit(now, limit);
+    match next {
+        Some(at) if at <= now => None,
+        Some(at) => Some(at.min(limit.saturating_add(1))),
+        // A step that never comes says what is wrong. With guests only madsim knows that it never comes.
+        None => has_guests.then_some(NEVER),
+    }
+}
+
+/// Polls a task. True if that left nobody to be woken, told or buried.
+fn poll(id: Id, mut turn: Turn) -> bool {
+    let before = ctx::enter(turn.context);
+    let span = spans::enter(turn.context);
+    assert!(!turn.livelocked, "a million polls at one instant: this task, or those that wake it, never wait");
+    let polled = turn.future.as_mut().poll(&mut Context::from_waker(&turn.waker));
+    let quiet = match polled {
+        Poll::Pending => {
+            let future = ManuallyDrop::into_inner(turn.future);
+            let put_back = |world: &mut Inner| (world.exec.put_back(id, future, turn.waker), world.is_quiet());
+            let (ended_meanwhile, quiet) = with(put_back);
+            ended_meanwhile.is_ok() && quiet
+        }
+        Poll::Ready(()) => {
+            let freed = with(|world| world.exec.remove(id));
+            assert!(freed.is_none(), "the future of a running task is not in the table");
+            drop(ManuallyDrop::into_inner(turn.future));
+            false
+        }
+    };
+    drop(span);
+    ctx::enter(before);
+    quiet
+}
+
+fn check_limit(at: u64, limit: u64) {
+    assert!(at <= limit, "{}", waits::over_limit(limit));
+}
+
+/// The next thing in time happens. True if that left nobody to be woken, told or buried.
+fn step(advance: &dyn Fn(u64)) -> bool {
+    let (entry, now, limit) = with(|world| (world.next_entry(), world.now, world.config.limit_ns));
+    let Some(entry) = entry else { panic!("{}", waits::deadlock()) };
+    check_limit(entry.at, limit.unwrap_or(NEVER));
+    if entry.at > now {
+        advance(entry.at - now);
+    }
+    with(|world| {
+        world.set_time(entry.at);
+        world.handle(entry.event);
+        world.is_quiet()
+    })
+}
+
+/// Ends every task, as its host. What it spawns from a Drop is swallowed.
+fn shut_down() {
+    loop {
+        let corpses = with(|world| {
+            world.over = true;
+            let mut corpses = world.exec.remove_all(|_| true);
+            corpses.append(&mut world.exec.graveyard);
+            corpses
+        });
+        if corpses.is_empty() {
+            return;
+        }
+        for corpse in corpses {
+            corpse.bury();
+        }
+    }
+}
