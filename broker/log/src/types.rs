@@ -31,6 +31,16 @@ pub enum ReadError {
     Corrupt { path: String, position: u64 },
 }
 
+impl ReadError {
+    /// The disk's failure, if that is what it is.
+    pub fn storage(&self) -> Option<DiskError> {
+        match self {
+            ReadError::Storage(error) => Some(error.clone()),
+            ReadError::Again | ReadError::Corrupt { .. } => None,
+        }
+    }
+}
+
 /// Why a log could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {

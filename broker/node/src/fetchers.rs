@@ -204,6 +204,7 @@ impl Node {
                 self.back_off(asked.slot, leader, until);
             }
         }
+        let brought = data.records.as_ref().is_some_and(|records| !records.is_empty());
         let diverging = &data.diverging_epoch;
         let answer = FollowerAnswer {
             leader_epoch: asked.leader_epoch,
@@ -215,6 +216,14 @@ impl Node {
             records: data.records.unwrap_or_default(),
         };
         self.step_replica(asked.slot, Event::FetchAnswer(answer), cx);
+        // Damaged batches are asked for again, but not as fast as the leader can send them.
+        let place = self.partitions.slot(asked.slot);
+        let again = place.replica.next_fetch().map(|query| (query.leader_epoch, query.fetch_offset));
+        if let (true, Some(leader), true) =
+            (brought, place.fetcher, again == Some((asked.leader_epoch, asked.fetch_offset)))
+        {
+            self.back_off(asked.slot, leader, cx.now.after_ms(self.config.replica_fetch.backoff_ms));
+        }
     }
 
     /// The partition is left alone until `until`; the others go on.

@@ -136,7 +136,8 @@ impl Node {
         let answer = answer.and_then(|f| decode_answer::<BrokerRegistrationResponse>(f, REGISTRATION_VERSION).ok());
         let error = answer.as_ref().map(|answer| ErrorCode::from_code(answer.error_code));
         match (error, answer) {
-            (Some(ErrorCode::None), Some(answer)) => {
+            // A broker epoch is an offset: below zero is no answer of a controller.
+            (Some(ErrorCode::None), Some(answer)) if answer.broker_epoch >= 0 => {
                 self.lifecycle.registered = true;
                 self.lifecycle.failures = 0;
                 self.lifecycle.broker_epoch = answer.broker_epoch;

@@ -103,15 +103,15 @@ impl Node {
             return self.metadata.leader_epoch > known;
         }
         let records = data.records.clone().unwrap_or_default();
-        match replay(self.metadata.filling(), &records, data.high_watermark) {
+        match replay(self.metadata.filling(), &records, data) {
             Err(error) => {
                 let offset = self.metadata.filling().offset;
                 self.fatal(format!("the metadata log after offset {offset} cannot be read: {error}"), cx);
                 false
             }
-            Ok(changes) => {
+            Ok((changes, whole)) => {
                 self.metadata_moved(changes, data.high_watermark, cx);
-                true
+                whole
             }
         }
     }
@@ -195,18 +195,25 @@ fn the_partition(answer: FetchResponse) -> Option<PartitionData> {
     answer.responses.into_iter().next()?.partitions.into_iter().next().filter(|_| found)
 }
 
-/// Replays whole batches below the high watermark, in their order; what was replayed before is passed over.
-fn replay(image: &mut MetadataImage, records: &Bytes, high_watermark: i64) -> Result<Vec<Change>, WireError> {
+/// Replays whole batches below the high watermark, in their order; what was replayed before is passed over. It ends at a batch
+/// that is damaged, that does not continue the log, or of an epoch that cannot be: the second value is false then, and the
+/// rest is asked for again. Base offset and epoch are under no checksum, so the frame alone may be at fault.
+fn replay(image: &mut MetadataImage, records: &Bytes, data: &PartitionData) -> Result<(Vec<Change>, bool), WireError> {
     let mut changes = Vec::new();
     for batch in split_whole(records) {
-        let batch = batch?;
+        let Ok(batch) = batch else { return Ok((changes, false)) };
         if batch.header.last_offset() <= image.offset {
             continue;
         }
-        if batch.header.last_offset() >= high_watermark {
+        if batch.header.last_offset() >= data.high_watermark {
             break;
+        }
+        let epochs = image.epoch..=data.current_leader.leader_epoch;
+        let continues = batch.header.base_offset == image.offset + 1;
+        if !continues || !epochs.contains(&batch.header.partition_leader_epoch) || !batch.crc_ok() {
+            return Ok((changes, false));
         }
         changes.extend(image.replay_batch(&batch)?);
     }
-    Ok(changes)
+    Ok((changes, true))
 }

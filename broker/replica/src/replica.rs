@@ -7,7 +7,7 @@ use klamm_base::{
     DiskDone, DiskError, DiskRequest, ErrorCode, Guard, Guards, NodeId, Now, Observation, Observe, Outbox, Ticket,
     TruncationCause,
 };
-use klamm_log::{Loader, Log, Progress};
+use klamm_log::{Loader, Log, Progress, ReadError};
 use std::collections::BTreeMap;
 
 /// One partition's replica. See the crate's documentation.
@@ -223,7 +223,12 @@ impl Replica {
             match progress {
                 Progress::Appended { .. } => self.appended(now, out),
                 Progress::Flushed { .. } => self.flushed(out),
-                Progress::Read { ticket, result } => self.read_done(ticket, result, out),
+                Progress::Read { ticket, result } => {
+                    let failed = result.as_ref().err().and_then(ReadError::storage);
+                    self.read_done(ticket, result, out);
+                    // A log directory that cannot be read goes offline as one that cannot be written does.
+                    failed.into_iter().for_each(|error| self.fail(error, out));
+                }
                 Progress::Failed(error) => self.fail(error, out),
             }
         }

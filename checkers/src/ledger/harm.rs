@@ -187,13 +187,8 @@ impl Partition {
     pub fn fed(&mut self, node: NodeIndex, base: i64, last: i64, now_ns: u64, at: u32) -> Option<Harm> {
         let own = |harm: &&Harm| harm.is_on(node) && harm.from <= base && !matches!(harm.kind, HarmKind::Undurable);
         let frame = |harm: &&Harm| harm.kind != HarmKind::Frame || is_fresh(harm, now_ns);
-        let source = |harm: &&Harm| match harm.kind {
-            _ if harm.node == node || !harm.in_force() => false,
-            HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= last && base < harm.to,
-            HarmKind::Fed => harm.from <= last,
-            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
-        };
-        let found = self.harms.iter().filter(own).find(frame).or_else(|| self.harms.iter().find(source)).copied()?;
+        let own = self.harms.iter().filter(own).find(frame).copied();
+        let found = own.or_else(|| self.harmed_source(node, base, last))?;
         let is_known =
             self.harms.iter().any(|harm| harm.is_on(node) && harm.kind == HarmKind::Fed && harm.from <= base);
         if !is_known {
@@ -202,6 +197,17 @@ impl Partition {
             self.harms.push(Harm { node, kind, from: base, to, until: u32::MAX, pending: None, ..found });
         }
         Some(found)
+    }
+
+    /// Damage in another replica's copy of these offsets, which this one may have been fed from.
+    pub fn harmed_source(&self, node: NodeIndex, base: i64, last: i64) -> Option<Harm> {
+        let source = |harm: &&Harm| match harm.kind {
+            _ if harm.node == node || !harm.in_force() => false,
+            HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= last && base < harm.to,
+            HarmKind::Fed => harm.from <= last,
+            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+        };
+        self.harms.iter().find(source).copied()
     }
 
     /// Why a member of the ISR need not hold a version that the leader counts on it for.

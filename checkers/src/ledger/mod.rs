@@ -361,8 +361,10 @@ impl Ledger {
             Observation::Truncated { tp, to, cause, .. } => {
                 let part = self.part(*tp);
                 let partition = &mut self.parts[part];
+                let end = partition.log(node).map_or(0, |log| log.end);
                 partition.truncate(node, *to, *cause, at, &mut self.changes.removed);
                 let harm = partition.spoilt_frame(node, self.now_ns).or_else(|| partition.fed_by(node));
+                let harm = harm.or_else(|| partition.harmed_source(node, end, end));
                 for id in self.changes.removed.iter().filter(|_| harm.is_some()) {
                     harm.into_iter().for_each(|harm| partition.destroy(*id, node, harm));
                 }

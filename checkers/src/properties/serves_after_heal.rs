@@ -76,7 +76,9 @@ fn blocked(ledger: &Ledger, partition: &Partition) -> Option<(u32, i64)> {
     let harm = partition.harm_that_blocks().map(|harm| (harm.at, harm.from.max(0)));
     let replicas = || partition.decisions.last().map(|decision| decision.replicas);
     let unfit = || ledger.unfit.iter().find(|(node, _)| replicas().is_some_and(|all| all.contains(NodeIndex(**node))));
-    harm.or_else(|| unfit().map(|(_, at)| (*at, 0)))
+    // Without its metadata no broker serves anything.
+    let metadata = || ledger.parts.iter().find(|part| part.tp == TopicPartition::METADATA)?.harm_that_blocks();
+    harm.or_else(|| unfit().map(|(_, at)| (*at, 0))).or_else(|| metadata().map(|harm| (harm.at, 0)))
 }
 
 /// The cluster is not at rest: some partition has no leader, or misses a replica. If damage blocks each of those, it could not.

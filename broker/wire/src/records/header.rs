@@ -92,7 +92,8 @@ impl BatchHeader {
         if self.record_count < 0 {
             return Err(WireError::BadBatch("its record count is negative"));
         }
-        if self.base_offset.checked_add(i64::from(self.last_offset_delta)).is_none() {
+        // The offset behind it must be one, too.
+        if self.base_offset.checked_add(i64::from(self.last_offset_delta) + 1).is_none() {
             return Err(WireError::BadBatch("its last offset is beyond the largest offset"));
         }
         Ok(())
