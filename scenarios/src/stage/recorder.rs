@@ -3,7 +3,7 @@
 use super::roster::{Role, Roster};
 use super::watch::matters;
 use klamm_base::{NodeId, Observation, Observer, Source};
-use klamm_checkers::{Damage, Event, History, Phase, World as Told};
+use klamm_checkers::{Damage, Event, History, Party, Phase, World as Told};
 use klamm_sim::{DamageKind, World, WorldEvent};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,11 +90,19 @@ pub fn told(roster: &Roster, event: &WorldEvent) -> Option<Told> {
         WorldEvent::ClockSet { host, offset_ms } => {
             Some(Told::ClockSet { node: node_of(roster, host)?, offset_ms: *offset_ms })
         }
-        event => told_of_net(event).or_else(|| told_of_disk(roster, event)).or_else(|| told_of_machine(roster, event)),
+        event => told_of_net(roster, event)
+            .or_else(|| told_of_disk(roster, event))
+            .or_else(|| told_of_machine(roster, event)),
     }
 }
 
-fn told_of_net(event: &WorldEvent) -> Option<Told> {
+fn told_of_net(roster: &Roster, event: &WorldEvent) -> Option<Told> {
+    let link =
+        |from: &str, to: &str, state: String| Told::LinkChanged { from: from.to_owned(), to: to.to_owned(), state };
+    let any = |host: &Option<String>| host.clone().unwrap_or_else(|| "any host".to_owned());
+    let faulty = |ends: [&Option<String>; 2], role: &Option<String>, what: String| {
+        connection(&any(ends[0]), &any(ends[1]), role.as_deref().unwrap_or_default(), &what)
+    };
     match event {
         WorldEvent::LinkChanged { from, to, state } => {
             let state = match state {
@@ -103,15 +111,28 @@ fn told_of_net(event: &WorldEvent) -> Option<Told> {
                 klamm_sim::LinkState::BlackHole => "black hole",
                 klamm_sim::LinkState::Reset => "reset",
             };
-            Some(Told::LinkChanged { from: from.clone(), to: to.clone(), state: state.to_owned() })
+            Some(link(from, to, state.to_owned()))
         }
-        WorldEvent::LinkProfileChanged { from, to, profile } => {
-            Some(Told::LinkChanged { from: from.clone(), to: to.clone(), state: profile.to_string() })
+        WorldEvent::LinkProfileChanged { from, to, profile } => Some(link(from, to, profile.to_string())),
+        WorldEvent::TopologySet { topology } => Some(link("everywhere", "everywhere", format!("{topology:?}"))),
+        WorldEvent::SegmentCorrupted { from, to, role, at_byte } => {
+            let (from, to) = (party(roster, from), party(roster, to));
+            Some(Told::BytesCorrupted { from, to, role: role.clone(), at_byte: *at_byte })
+        }
+        WorldEvent::ConnectionFaultBegan { from, to, role, fault, struck } => {
+            Some(faulty([from, to], role, format!("{fault:?} began and struck {struck}")))
+        }
+        WorldEvent::ConnectionFaultEnded { from, to, role, fault } => {
+            Some(faulty([from, to], role, format!("{fault:?} ended")))
         }
         WorldEvent::ConnectionReset { host, peer, role } => Some(connection(host, peer, role, "reset")),
         WorldEvent::ConnectionTimedOut { host, peer, role } => Some(connection(host, peer, role, "given up")),
         _ => None,
     }
+}
+
+fn party(roster: &Roster, host: &str) -> Party {
+    node_of(roster, host).map_or_else(|| Party::Client(host.to_owned()), Party::Node)
 }
 
 fn told_of_disk(roster: &Roster, event: &WorldEvent) -> Option<Told> {
@@ -157,6 +178,7 @@ fn told_of_machine(roster: &Roster, event: &WorldEvent) -> Option<Told> {
         WorldEvent::TimersDrift { host, ppm } => (host, format!("its timers go {ppm} ppm wrong")),
         WorldEvent::LeapSecond { host, leap, .. } => (host, format!("its wall clock meets a leap second, {leap:?}")),
         WorldEvent::StepCostSet { host, min_ns, max_ns } => (host, format!("a step costs it {min_ns}..{max_ns} ns")),
+        WorldEvent::ListeningSet { host, listening } => (host, format!("connects to it: {listening:?}")),
         WorldEvent::Stopping { host, .. } => (host, "it was asked to stop".to_owned()),
         WorldEvent::LimitsSet { host, limits } => (host, format!("it may hold {limits:?}")),
         WorldEvent::OutOfMemory { host, wanted_bytes } => {
