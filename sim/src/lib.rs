@@ -98,7 +98,7 @@ pub use disk::{
 pub use embed::Embedding;
 pub use event::{LinkState, WorldEvent};
 pub use fault::{
-    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, Often, Place, PlannedFault, Struck,
+    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, LinkChange, Often, Place, PlannedFault, Struck,
     fault_info,
 };
 pub use gc::{GcProfile, Pauses, Spread};

@@ -1,8 +1,8 @@
 //! Faults as data: every one of the list can be written down, strikes, and is mended; plans keep their times.
 
 use klamm_sim::{
-    Collector, DiskFate, DiskFaultKind, FAULTS, Fault, FaultError, FaultFamily, FaultPlan, HostError, HostState, Leap,
-    LinkState, Often, Place, SimConfig, World, WorldEvent, run,
+    Collector, ConnectionFault, DiskFate, DiskFaultKind, FAULTS, Fault, FaultError, FaultFamily, FaultPlan, HostError,
+    HostState, Latency, Leap, LinkChange, LinkState, Listening, Often, Place, SimConfig, World, WorldEvent, run,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -42,6 +42,7 @@ fn one_of_each() -> Vec<Fault> {
         cut(LinkState::BlackHole, true),
         cut(LinkState::BlackHole, false),
         cut(LinkState::Stalled, true),
+        cut(LinkState::Reset, true),
         Fault::Skew { on: on.clone(), offset_ms: -500 },
         Fault::Jump { on: on.clone(), by_ms: 700 },
         Fault::Drift { on: on.clone(), ppm: 300 },
@@ -61,7 +62,31 @@ fn one_of_each() -> Vec<Fault> {
         Fault::Lose { on: on.clone(), disk: DiskFate::Lost },
         Fault::Wipe { on },
     ];
-    disks.into_iter().map(disk).chain(others).collect()
+    disks.into_iter().map(disk).chain(others).chain(of_the_network()).collect()
+}
+
+fn of_the_network() -> Vec<Fault> {
+    let changes = [
+        LinkChange::Slow(Latency::between(5_000_000, 9_000_000)),
+        LinkChange::Jitter { ns: 5_000_000 },
+        LinkChange::Narrow { bytes_per_second: 10_000, queue_bytes: 5_000 },
+        LinkChange::Loss { ppm: 1_000 },
+        LinkChange::Corrupt { ppm: 1_000 },
+        LinkChange::Partial { ppm: 1_000 },
+    ];
+    let kinds = [
+        ConnectionFault::Reset,
+        ConnectionFault::Stall,
+        ConnectionFault::HalfOpen,
+        ConnectionFault::SlowClose { ns: 5_000_000 },
+        ConnectionFault::Corrupt { ppm: 1_000 },
+        ConnectionFault::Delay { ns: 5_000_000 },
+    ];
+    let link = |change| Fault::Link { from: b1(), to: Place::from("b2"), both: true, change };
+    let connection = |what| Fault::Connection { from: Some(b1()), to: None, role: None, new: true, what };
+    let listen = |listening| Fault::Listen { on: b1(), listening };
+    let listens = [Listening::Refuse, Listening::Silent].map(listen);
+    changes.map(link).into_iter().chain(kinds.map(connection)).chain(listens).collect()
 }
 
 /// Two hosts that do nothing, and every world event with its time.

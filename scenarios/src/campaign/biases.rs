@@ -3,21 +3,22 @@
 
 use super::draft::{Draft, On};
 use super::profile::Biases;
-use crate::script::{Action, Cut, Link, Skew, Slow, Span, Step, Target, Trigger};
+use crate::script::{Action, Cut, Link, LinkHarm, Skew, SkewKind, Slow, Span, Step, Target, Trigger};
+use klamm_sim::LinkState;
 
 /// A generator of one incident; nothing if the families that it needs are off.
 pub type Bias = fn(&mut Draft) -> Vec<Step>;
 
 /// The biases with their weights under these families; those that could draw nothing have none.
-pub fn weighted(on: On, weights: &Biases) -> Vec<(u64, Bias)> {
+pub fn weighted(on: &On, weights: &Biases) -> Vec<(u64, Bias)> {
     let usable = |usable: bool, weight: u64| if usable { weight } else { 0 };
     let all: [(u64, Bias); 6] = [
-        (usable(on.any(), weights.anywhere), anywhere),
-        (usable(on.kill, weights.restart_in_session), restart_in_session),
+        (usable(on.any_first(), weights.anywhere), anywhere),
+        (usable(on.has("kill"), weights.restart_in_session), restart_in_session),
         (usable(on.any_process() || on.any_cut(), weights.after_ack), after_ack),
         (usable(on.any_process() || on.any_cut(), weights.during_election), during_election),
-        (usable(on.kill, weights.fresh_leader), fresh_leader),
-        (usable(on.any_cut() || on.kill, weights.lost_acks), lost_acks),
+        (usable(on.has("kill"), weights.fresh_leader), fresh_leader),
+        (usable(on.any_cut() || on.has("kill"), weights.lost_acks), lost_acks),
     ];
     all.into_iter().filter(|(weight, _)| *weight > 0).collect()
 }
@@ -25,7 +26,7 @@ pub fn weighted(on: On, weights: &Biases) -> Vec<(u64, Bias)> {
 /// One fault of some family that is on, at any instant of the period, on anybody.
 pub fn anywhere(draft: &mut Draft) -> Vec<Step> {
     let on = draft.on;
-    let kinds: Vec<u64> = [on.any_process(), on.power_off, on.any_cut(), on.slow, on.skew]
+    let kinds: Vec<u64> = [on.any_process(), on.has("power-off"), on.any_cut(), on.has("slow"), on.has("skew")]
         .into_iter()
         .zip(0..)
         .filter_map(|(on, kind)| on.then_some(kind))
@@ -83,7 +84,7 @@ fn slow_anywhere(draft: &mut Draft) -> Step {
     let min = Span::ms(draft.draws.between(5, 100));
     let max = Span::ms(min.as_ms() + draft.draws.between(1, 400));
     let lasts = Span::ms(draft.draws.between(500, 4_000));
-    Step::new(Action::Slow(Slow { link: Link::between(from, to), min, max })).lasting(lasts)
+    Step::new(Action::Slow(Slow::Link(LinkHarm::slow(Link::between(from, to), min, max)))).lasting(lasts)
 }
 
 fn skew_anywhere(draft: &mut Draft) -> Step {
@@ -91,7 +92,7 @@ fn skew_anywhere(draft: &mut Draft) -> Step {
     let by_ms = sign * draft.draws.between(100, 60_000) as i64;
     let target = if draft.draws.chance(1, 4) { Target::Controller } else { draft.broker() };
     let lasts = Span::ms(draft.draws.between(500, 8_000));
-    Step::new(Action::Skew(Skew { target, by_ms })).lasting(lasts)
+    Step::new(Action::Skew(Skew { target, how: SkewKind::By(by_ms) })).lasting(lasts)
 }
 
 /// A crash whose restart falls inside the session: the controller has not noticed that the broker was gone.
@@ -136,7 +137,7 @@ pub fn during_election(draft: &mut Draft) -> Vec<Step> {
         1 => Target::Leader(partition.clone()),
         _ => Target::Follower(partition.clone()),
     };
-    let step = if draft.on.kill || draft.on.pause {
+    let step = if draft.on.has("kill") || draft.on.has("pause") {
         draft.outage(victim)
     } else if draft.on.any_cut() {
         let victim = victim_of(partition, draft);
@@ -186,13 +187,15 @@ pub fn lost_acks(draft: &mut Draft) -> Vec<Step> {
     let leader = Target::Leader(partition);
     let patience = draft.request_timeout_ms(&producer);
     let cut_is_possible = draft.on.any_cut() && patience <= 5_000;
-    if !cut_is_possible && !draft.on.kill {
+    if !cut_is_possible && !draft.on.has("kill") {
         return Vec::new();
     }
-    if cut_is_possible && (draft.draws.chance(2, 3) || !draft.on.kill) {
+    if cut_is_possible && (draft.draws.chance(2, 3) || !draft.on.has("kill")) {
         let lasts = Span::ms(patience * draft.draws.between(102, 140) / 100);
         let link = Link::one_way(leader, Target::Producer(producer));
-        return vec![Step::new(Action::Cut(Cut { link, hold: false })).at(at).when(trigger).lasting(lasts)];
+        return vec![
+            Step::new(Action::Cut(Cut { link, state: LinkState::BlackHole })).at(at).when(trigger).lasting(lasts),
+        ];
     }
     let after = Span(draft.draws.between(0, 30_000) * 1_000);
     let lasts = draft.around_session();

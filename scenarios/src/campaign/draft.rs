@@ -3,49 +3,62 @@
 use super::profile::Profile;
 use crate::script::{Action, Cut, Link, Partition, Script, Span, Step, Target, Trigger};
 use klamm_base::Draws;
+use klamm_sim::{FAULTS, LinkState};
+use std::collections::BTreeSet;
 
-/// Which fault families are on in this seed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct On {
-    pub kill: bool,
-    pub power_off: bool,
-    pub pause: bool,
-    pub cut: bool,
-    pub one_way_cut: bool,
-    pub slow: bool,
-    pub skew: bool,
+/// Families that older profiles know. They are drawn from one stream, in this order; every other one has its own.
+const FIRST: [&str; 7] = ["kill", "power-off", "pause", "cut", "one-way-cut", "slow", "skew"];
+
+/// Every fault family that a campaign can draw: the lines of [`FAULTS`].
+pub fn families() -> impl Iterator<Item = &'static str> {
+    FAULTS.iter().map(|info| info.name)
 }
 
+/// Which fault families are on in this seed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct On(BTreeSet<&'static str>);
+
 impl On {
-    /// Draws each family by its share.
-    pub fn draw(draws: &mut Draws, profile: &Profile) -> Self {
-        let shares = profile.families;
-        let mut on = |share: u64| draws.chance(share, 100);
-        Self {
-            kill: on(shares.kill),
-            power_off: on(shares.power_off),
-            pause: on(shares.pause),
-            cut: on(shares.cut),
-            one_way_cut: on(shares.one_way_cut),
-            slow: on(shares.slow),
-            skew: on(shares.skew),
-        }
+    /// These families.
+    #[cfg(test)]
+    pub fn these(names: &[&'static str]) -> Self {
+        Self(names.iter().copied().collect())
+    }
+
+    /// Draws each family by its share; the first ones from `draws`.
+    pub fn draw(draws: &mut Draws, seed: u64, profile: &Profile) -> Self {
+        let first: BTreeSet<&str> =
+            FIRST.into_iter().filter(|name| draws.chance(profile.families.share(name), 100)).collect();
+        let is_on = |name: &&'static str| {
+            let share = profile.families.share(name);
+            share > 0 && Draws::named(seed, &format!("family/{name}")).chance(share, 100)
+        };
+        Self(families().filter(|name| !FIRST.contains(name)).filter(is_on).chain(first).collect())
+    }
+
+    /// True if that family is on.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
     }
 
     /// Some family that ends or stops a process.
-    pub fn any_process(self) -> bool {
-        self.kill || self.power_off || self.pause
+    pub fn any_process(&self) -> bool {
+        self.has("kill") || self.has("power-off") || self.has("pause")
     }
 
     /// Some family that cuts links.
-    pub fn any_cut(self) -> bool {
-        self.cut || self.one_way_cut
+    pub fn any_cut(&self) -> bool {
+        self.has("cut") || self.has("one-way-cut")
     }
 
-    /// Anything at all.
-    pub fn any(self) -> bool {
-        self.any_process() || self.any_cut() || self.slow || self.skew
+    /// Any of the first families.
+    pub fn any_first(&self) -> bool {
+        FIRST.iter().any(|name| self.has(name))
+    }
+
+    /// The others that are on, in the order of the list.
+    pub fn others(&self) -> Vec<&'static str> {
+        families().filter(|name| !FIRST.contains(name) && self.has(name)).collect()
     }
 }
 
@@ -54,7 +67,9 @@ pub struct Draft<'a> {
     /// The seed's stream for the script.
     pub draws: &'a mut Draws,
     /// Families that are on.
-    pub on: On,
+    pub on: &'a On,
+    /// The one broker that silent damage may strike in this seed, so that other copies stay whole.
+    pub victim: u32,
     /// The script so far: cluster, topics and clients stand.
     pub script: &'a Script,
     /// When the period begins.
@@ -121,7 +136,7 @@ impl Draft<'_> {
 
     /// The end of a process by a family that is on, for a while: within the session or beyond it.
     pub fn outage(&mut self, target: Target) -> Option<Step> {
-        let (kill, pause) = (self.on.kill, self.on.pause);
+        let (kill, pause) = (self.on.has("kill"), self.on.has("pause"));
         let lasts = self.around_session();
         let action = match (kill, pause, self.draws.chance(1, 2)) {
             (true, true, true) | (true, false, _) => Action::Crash(target),
@@ -134,26 +149,31 @@ impl Draft<'_> {
     /// Power loss that leaves other copies: it waits for a full in-sync set of some partition, and nothing else of this
     /// step's making is off at that instant. A script that destroys every copy says so with steps of its own.
     pub fn power_loss(&mut self, target: Target) -> Option<Step> {
-        if !self.on.power_off {
+        if !self.on.has("power-off") {
             return None;
         }
         let partition = match target.partition() {
             Some(partition) => partition.clone(),
             None => self.partition(),
         };
-        let size = self.script.topics.iter().find(|t| t.name == partition.topic)?.replication;
         let lasts = self.around_session();
-        Some(Step::new(Action::PowerOff(target)).when(Trigger::IsrHas { on: partition, size }).lasting(lasts))
+        Some(Step::new(Action::PowerOff(target)).when(self.in_sync(partition)?).lasting(lasts))
+    }
+
+    /// Every replica of the partition is in sync.
+    pub fn in_sync(&self, partition: Partition) -> Option<Trigger> {
+        let size = self.script.topics.iter().find(|t| t.name == partition.topic)?.replication;
+        Some(Trigger::IsrHas { on: partition, size })
     }
 
     /// A cut by a family that is on.
     pub fn cut(&mut self, from: Target, to: Target) -> Action {
-        let one_way = match (self.on.cut, self.on.one_way_cut) {
+        let one_way = match (self.on.has("cut"), self.on.has("one-way-cut")) {
             (true, true) => self.draws.chance(1, 2),
             (_, one_way) => one_way,
         };
-        let hold = self.draws.chance(1, 4);
+        let state = if self.draws.chance(1, 4) { LinkState::Stalled } else { LinkState::BlackHole };
         let link = if one_way { Link::one_way(from, to) } else { Link::between(from, to) };
-        Action::Cut(Cut { link, hold })
+        Action::Cut(Cut { link, state })
     }
 }

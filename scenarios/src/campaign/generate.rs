@@ -2,8 +2,11 @@
 
 use super::biases::weighted;
 use super::draft::{Draft, On};
+use super::harms;
 use super::profile::{Between, Profile};
-use crate::script::{ClusterSpec, ConsumerSpec, Keys, ProducerSpec, Script, Span, TopicSpec, default_of};
+use crate::script::{
+    ClusterSpec, ConsumerSpec, FILE_SYSTEMS, Keys, Preset, ProducerSpec, Script, Span, TopicSpec, default_of,
+};
 use klamm_base::{Draws, Properties};
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -26,13 +29,28 @@ pub fn generate(profile: &Profile, seed: u64) -> Script {
     };
     script.producers = producers(&mut draws, profile, &script);
     script.consumers = consumers(&mut draws, profile, &script);
+    place(profile, &mut script);
     let mut faults = Draws::named(seed, "faults");
-    let on = On::draw(&mut faults, profile);
-    for (from, until) in periods(&mut faults, profile, script.duration) {
-        let steps = period(&mut faults, profile, on, &script, from, until);
+    let on = On::draw(&mut faults, seed, profile);
+    let periods = periods(&mut faults, profile, script.duration);
+    for (from, until) in &periods {
+        let steps = period(&mut faults, profile, &on, &script, *from, *until);
         script.steps.extend(steps);
     }
+    let harms = harms::draw(profile, &on, &script, &periods);
+    script.steps.extend(harms);
     script
+}
+
+/// Where hosts stand and what disks they have, from a stream of its own.
+fn place(profile: &Profile, script: &mut Script) {
+    let mut draws = Draws::named(script.seed, "places");
+    let mut one_of = |texts: &[Spanned<String>]| (!texts.is_empty()).then(|| draws.pick(texts).get_ref().clone());
+    fn named<T: Copy>(words: &[(&str, T)], name: Option<String>) -> Option<T> {
+        words.iter().find(|(word, _)| name.as_deref() == Some(*word)).map(|(_, value)| *value)
+    }
+    script.cluster.topology = named(&Preset::WORDS, one_of(&profile.topologies));
+    script.cluster.disk.file_system = named(&FILE_SYSTEMS, one_of(&profile.file_systems));
 }
 
 fn span(draws: &mut Draws, [low, high]: Between<Span>) -> Span {
@@ -160,7 +178,7 @@ fn periods(draws: &mut Draws, profile: &Profile, duration: Span) -> Vec<(Span, S
 fn period(
     draws: &mut Draws,
     profile: &Profile,
-    on: On,
+    on: &On,
     script: &Script,
     from: Span,
     until: Span,
@@ -174,7 +192,7 @@ fn period(
     (0..incidents)
         .flat_map(|_| {
             let bias = choices[weighted_pick(draws, &weights)].1;
-            bias(&mut Draft { draws: &mut *draws, on, script, from, until })
+            bias(&mut Draft { draws: &mut *draws, on, victim: 1, script, from, until })
         })
         .collect()
 }

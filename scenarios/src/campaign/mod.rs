@@ -5,6 +5,7 @@ mod biases;
 mod biases_tests;
 mod draft;
 mod generate;
+mod harms;
 mod profile;
 mod sweep;
 mod twice;

@@ -1,7 +1,9 @@
 //! Profiles: the ranges from which a campaign draws its scripts, as a data file.
 
-use crate::script::{ScriptError, Source, Span, did_you_mean, parse, property_names};
+use super::draft::families;
+use crate::script::{FILE_SYSTEMS, Preset, ScriptError, Source, Span, did_you_mean, parse, property_names};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// A least and a most, both included.
@@ -55,24 +57,38 @@ pub struct Profile {
     pub producer_timeouts: Vec<Vec<Spanned<String>>>,
     /// Consumer settings to scale.
     pub consumer_timeouts: Vec<Vec<Spanned<String>>>,
+    /// Where hosts may stand: one of these. None: the script says nothing of it.
+    #[serde(default)]
+    pub topologies: Vec<Spanned<String>>,
+    /// What file systems nodes may have: one of these. None: the script says nothing of it.
+    #[serde(default)]
+    pub file_systems: Vec<Spanned<String>>,
     /// Fault families.
     pub families: Families,
     /// Weights of the biases.
     pub biases: Biases,
 }
 
-/// Share of seeds in which a fault family is on.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct Families {
-    pub kill: u64,
-    pub power_off: u64,
-    pub pause: u64,
-    pub cut: u64,
-    pub one_way_cut: u64,
-    pub slow: u64,
-    pub skew: u64,
+/// Shares of seeds in which fault families are on, by their names in [`klamm_sim::FAULTS`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Families(BTreeMap<Spanned<String>, u64>);
+
+impl Families {
+    /// The share of a family; none if the profile does not name it.
+    pub fn share(&self, name: &str) -> u64 {
+        self.0.iter().find(|(known, _)| known.get_ref() == name).map_or(0, |(_, share)| *share)
+    }
+
+    fn check(&self, source: &Source) -> Result<(), Box<ScriptError>> {
+        for name in self.0.keys() {
+            if !families().any(|known| known == name.get_ref()) {
+                let help = did_you_mean(name.get_ref(), families());
+                return Err(source.error(name.span(), format!("there is no fault family `{}`", name.get_ref()), help));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How often each bias is chosen, against each other.
@@ -109,6 +125,9 @@ impl Profile {
                 return Err(source.error(name.span(), format!("there is no property `{}`", name.get_ref()), help));
             }
         }
+        self.families.check(source)?;
+        crate::script::check_words(source, "topologies", &self.topologies, &Preset::WORDS)?;
+        crate::script::check_words(source, "file-systems", &self.file_systems, &FILE_SYSTEMS)?;
         crate::script::check_timeouts(source, &self.broker_timeouts, crate::script::Keys::Broker)?;
         crate::script::check_timeouts(source, &self.producer_timeouts, crate::script::Keys::Producer)?;
         crate::script::check_timeouts(source, &self.consumer_timeouts, crate::script::Keys::Consumer)?;

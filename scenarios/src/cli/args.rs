@@ -183,6 +183,8 @@ pub enum What {
     Guards,
     /// Promises that are judged.
     Properties,
+    /// What can be done to the world, and what it stands for.
+    Faults,
     /// Profiles of campaigns.
     Profiles,
 }

@@ -4,6 +4,7 @@ use super::args::What;
 use super::{Bad, Exit};
 use crate::library;
 use klamm_base::Guard;
+use klamm_sim::FaultInfo;
 use std::io::Write;
 
 /// Prints one item a line, its name first.
@@ -14,6 +15,7 @@ pub fn list(what: What) -> Result<Exit, Bad> {
         What::Properties => {
             klamm_checkers::properties().iter().map(|p| (p.name.to_owned(), p.summary.to_owned())).collect()
         }
+        What::Faults => klamm_sim::FAULTS.iter().map(fault).collect(),
         What::Profiles => profiles()?,
     };
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -25,6 +27,10 @@ pub fn list(what: What) -> Result<Exit, Bad> {
         }
     }
     Ok(Exit::Fine)
+}
+
+fn fault(info: &FaultInfo) -> (String, String) {
+    (info.name.to_owned(), format!("{:7}  {}; {}", info.family.name(), info.effect, info.incident))
 }
 
 fn scripts() -> Result<Vec<(String, String)>, Bad> {

@@ -1,9 +1,15 @@
 //! From what stands in the file to a [`Script`]: types, bounds, names, and whether everything that is named exists.
 
+use super::disks::FILE_SYSTEMS;
 use super::error::{ScriptError, Source};
-use super::raw::{Any, RawCluster, RawConfig, RawConsumer, RawProducer, RawScript, RawTopic, Text};
-use super::{ClusterSpec, ConsumerSpec, Expected, ProducerSpec, Script, Span, TopicSpec, tables};
+use super::raw::{Any, RawCluster, RawConfig, RawConsumer, RawDisk, RawLink, RawProducer, RawScript, RawTopic, Text};
+use super::verbs::Share;
+use super::{
+    ClusterSpec, ConsumerSpec, DeviceKind, DiskSpec, Expected, LinkSpec, Preset, ProducerSpec, Script, Span, TopicSpec,
+    latency, tables,
+};
 use klamm_base::{Guard, Properties, nearest};
+use klamm_sim::LinkProfile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 use toml::Value;
@@ -16,7 +22,8 @@ pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
 }
 
 /// Lowers a whole script.
-pub(super) fn lower(source: &Source, raw: RawScript) -> Lowered<Script> {
+pub(super) fn lower(source: &Source, mut raw: RawScript) -> Lowered<Script> {
+    let racks = (std::mem::take(&mut raw.cluster.rack), std::mem::take(&mut raw.cluster.data_centre));
     let cluster = cluster(source, raw.cluster)?;
     let topics = raw.topic.into_iter().map(|t| topic(source, &cluster, t.into_inner())).collect::<Lowered<Vec<_>>>()?;
     let mut script = Script {
@@ -40,6 +47,9 @@ pub(super) fn lower(source: &Source, raw: RawScript) -> Lowered<Script> {
         let consumer = consumer(source, &script, raw.into_inner())?;
         script.consumers.push(consumer);
     }
+    script.cluster.rack = groups(source, ["rack", "host"], racks.0, &script.host_names())?;
+    let named: Vec<String> = script.cluster.rack.keys().cloned().collect();
+    script.cluster.data_centre = groups(source, ["data centre", "rack"], racks.1, &named)?;
     let names: BTreeSet<String> =
         raw.step.iter().filter_map(|s| s.get_ref().name.as_ref().map(|n| n.get_ref().clone())).collect();
     for raw in raw.step {
@@ -143,7 +153,120 @@ fn cluster(source: &Source, raw: RawCluster) -> Lowered<ClusterSpec> {
         host.insert(name.into_inner(), settings(source, config, tables::broker_setting)?);
     }
     let config = settings(source, raw.config, tables::broker_setting)?;
-    Ok(ClusterSpec { controllers, brokers, latency_min, latency_max, config, host })
+    let disk = raw.disk.map_or(Ok(DiskSpec::default()), |disk| disks(source, disk))?;
+    let topology = raw.topology.map(|text| word(source, "topology", &text, &Preset::WORDS)).transpose()?;
+    let mut cluster =
+        ClusterSpec { controllers, brokers, latency_min, latency_max, topology, disk, config, host, ..plain };
+    cluster.link = raw.link.map(|link| usual_link(source, &cluster, link)).transpose()?;
+    Ok(cluster)
+}
+
+/// A link that is more than its latency.
+fn usual_link(source: &Source, cluster: &ClusterSpec, raw: toml::Spanned<RawLink>) -> Lowered<LinkSpec> {
+    let at = raw.span();
+    let raw = raw.into_inner();
+    let number = |key: &str, value: Option<Any>| {
+        value.map_or(Ok(0), |v| whole(source, key, &v, 1..=i64::MAX).map(|number| number as u64))
+    };
+    let part = |key: &str, value: Option<Any>| value.map_or(Ok(0), |v| share(source, key, &v).map(|share| share.0));
+    let plain = cluster.usual_link();
+    let latency = raw.latency.map_or(Ok(plain.latency), |text| {
+        let read = latency::read(text.get_ref());
+        read.map_err(|reason| {
+            source.error(text.span(), format!("`latency` cannot be `{}`: {reason}", text.get_ref()), None)
+        })
+    })?;
+    let profile = LinkProfile {
+        latency,
+        jitter_ns: raw.jitter.map_or(Ok(0), |v| duration(source, "jitter", &v).map(|span| span.0))?,
+        bytes_per_second: number("rate", raw.rate)?,
+        queue_bytes: number("queue", raw.queue)?,
+        loss_ppm: part("loss", raw.loss)?,
+        corrupt_ppm: part("corrupt", raw.corrupt)?,
+        partial_ppm: part("split", raw.split)?,
+    };
+    match profile.check() {
+        Ok(()) => Ok(LinkSpec(profile)),
+        Err(error) => Err(source.error(at, format!("`link`: {error}"), None)),
+    }
+}
+
+/// A share of one, to a part in a million; never nothing.
+pub(super) fn share(source: &Source, key: &str, value: &Any) -> Lowered<Share> {
+    let number = match value.get_ref() {
+        Value::Float(number) => Some(*number),
+        Value::Integer(number) => Some(*number as f64),
+        _ => None,
+    };
+    number.and_then(Share::from_one).ok_or_else(|| {
+        let shown = value.get_ref();
+        source.error(value.span(), format!("`{key}` cannot be {shown}: a share from 0.000001 to 1 is wanted"), None)
+    })
+}
+
+/// One of some words.
+pub(super) fn word<T: Copy>(source: &Source, key: &str, text: &Text, words: &[(&str, T)]) -> Lowered<T> {
+    let found = words.iter().find(|(word, _)| *word == text.get_ref().as_str());
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let help = did_you_mean(text.get_ref(), names.iter().copied())
+            .or_else(|| Some(format!("there are {}", names.join(", "))));
+        source.error(text.span(), format!("`{key}` cannot be `{}`", text.get_ref()), help)
+    })
+}
+
+/// Checks that each is one of some words.
+pub(crate) fn check_words<T: Copy>(
+    source: &Source,
+    key: &str,
+    texts: &[Text],
+    words: &[(&str, T)],
+) -> Result<(), Box<ScriptError>> {
+    texts.iter().try_for_each(|text| word(source, key, text, words).map(drop))
+}
+
+fn disks(source: &Source, raw: toml::Spanned<RawDisk>) -> Lowered<DiskSpec> {
+    let whole_span = raw.span();
+    let raw = raw.into_inner();
+    let bytes = |key: &str, value: Option<Any>| {
+        value.map(|v| whole(source, key, &v, 0..=i64::MAX).map(|bytes| bytes as u64)).transpose()
+    };
+    let spec = DiskSpec {
+        device: raw.device.map(|text| word(source, "device", &text, &DeviceKind::WORDS)).transpose()?,
+        file_system: raw.file_system.map(|text| word(source, "file-system", &text, &FILE_SYSTEMS)).transpose()?,
+        capacity: bytes("capacity", raw.capacity)?,
+        memory: bytes("memory", raw.memory)?,
+    };
+    match spec.setup() {
+        Ok(_) => Ok(spec),
+        Err(error) => Err(source.error(whole_span, format!("`disk`: {error}"), None)),
+    }
+}
+
+/// Racks or data centres: everything that one names exists, and stands in one of them only.
+fn groups(
+    source: &Source,
+    what: [&str; 2],
+    raw: BTreeMap<Text, Vec<Text>>,
+    known: &[String],
+) -> Lowered<BTreeMap<String, Vec<String>>> {
+    let mut placed = BTreeSet::new();
+    let mut all = BTreeMap::new();
+    for (name, members) in raw {
+        for member in &members {
+            let wanted = member.get_ref();
+            if !known.contains(wanted) {
+                let help = did_you_mean(wanted, known.iter().map(String::as_str));
+                return Err(source.error(member.span(), format!("there is no {} `{wanted}`", what[1]), help));
+            }
+            if !placed.insert(wanted.clone()) {
+                let message = format!("{} `{wanted}` stands in two places: one {} each", what[1], what[0]);
+                return Err(source.error(member.span(), message, None));
+            }
+        }
+        all.insert(name.into_inner(), members.into_iter().map(toml::Spanned::into_inner).collect());
+    }
+    Ok(all)
 }
 
 pub(super) fn host_names(brokers: u32, controllers: u32) -> Vec<String> {

@@ -2,17 +2,18 @@
 
 use super::error::{ScriptError, Source};
 use super::lower::{did_you_mean, duration, host_names};
-use super::raw::{RawLink, RawSkew, RawStep, Text};
-use super::{Action, Cut, Link, Partition, Script, Skew, Slow, Span, Step, Target, Trigger};
+use super::lower_verb::{self, Fields};
+use super::raw::{RawStep, RawVerb, Text};
+use super::{Action, Partition, Script, Step, Target, Trigger};
 use std::collections::BTreeSet;
 use toml::Spanned;
 
 type Lowered<T> = Result<T, Box<ScriptError>>;
 
 /// What a step may name.
-struct Known<'a> {
-    source: &'a Source<'a>,
-    script: &'a Script,
+pub(super) struct Known<'a> {
+    pub source: &'a Source<'a>,
+    pub script: &'a Script,
     steps: &'a BTreeSet<String>,
 }
 
@@ -59,44 +60,21 @@ fn can_last(action: &Action) -> bool {
 
 impl Known<'_> {
     fn action(&self, whole: std::ops::Range<usize>, raw: &mut RawStep) -> Lowered<Action> {
-        let mut found: Vec<(std::ops::Range<usize>, Lowered<Action>)> = Vec::new();
-        type Make = fn(Target) -> Action;
-        let plain: [(&mut Option<Text>, Make); 8] = [
-            (&mut raw.crash, Action::Crash),
-            (&mut raw.power_off, Action::PowerOff),
-            (&mut raw.wipe, Action::Wipe),
-            (&mut raw.restart, Action::Restart),
-            (&mut raw.stop, Action::Stop),
-            (&mut raw.pause, Action::Pause),
-            (&mut raw.resume, Action::Resume),
-            (&mut raw.heal, Action::Heal),
-        ];
-        for (text, make) in plain {
-            if let Some(text) = text.take() {
-                found.push((text.span(), self.target(&text).map(make)));
-            }
-        }
-        if let Some(link) = raw.cut.take() {
-            found.push((link.span(), self.cut(link)));
-        }
-        if let Some(link) = raw.slow.take() {
-            found.push((link.span(), self.slow(link)));
-        }
-        if let Some(skew) = raw.skew.take() {
-            found.push((skew.span(), self.skew(skew.into_inner())));
-        }
+        let mut found: Vec<(&str, Spanned<RawVerb>)> =
+            verbs(raw).into_iter().filter_map(|(v, raw)| Some((v, raw.take()?))).collect();
         match found.len() {
-            1 => found.remove(0).1,
+            1 => {
+                let (verb, raw) = found.remove(0);
+                lower_verb::action(self, Fields::new(self, verb, raw))
+            }
             0 => Err(self.source.error(whole, format!("a step needs a verb: {}", Action::VERBS.join(", ")), None)),
-            _ => Err(self.source.error(
-                found[1].0.clone(),
-                "a step has one verb; write a second step for this one",
-                None,
-            )),
+            _ => {
+                Err(self.source.error(found[1].1.span(), "a step has one verb; write a second step for this one", None))
+            }
         }
     }
 
-    fn target(&self, text: &Text) -> Lowered<Target> {
+    pub(super) fn target(&self, text: &Text) -> Lowered<Target> {
         let target = match text.get_ref().parse::<Target>() {
             Ok(target) => target,
             Err(reason) => return self.client(text.get_ref()).ok_or_else(|| self.no_target(text, reason)),
@@ -115,10 +93,7 @@ impl Known<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let script = self.script;
-        let clients =
-            script.producers.iter().map(|p| p.name.clone()).chain(script.consumers.iter().map(|c| c.name.clone()));
-        host_names(script.cluster.brokers, script.cluster.controllers).into_iter().chain(clients).collect()
+        self.script.host_names()
     }
 
     /// A client by its bare name.
@@ -148,6 +123,8 @@ impl Known<'_> {
                 absent("consumer", name, self.script.consumers.iter().map(|c| c.name.clone()).collect())
             }
             Target::Struck(name) => absent("step", name, self.steps.iter().cloned().collect()),
+            Target::Rack(name) => absent("rack", name, self.script.racks()),
+            Target::DataCentre(name) => absent("data centre", name, self.script.data_centres()),
             _ => target.partition().and_then(|p| self.missing_partition(p)),
         }
     }
@@ -176,54 +153,32 @@ impl Known<'_> {
             None => Ok(trigger),
         }
     }
+}
 
-    fn link(&self, whole: std::ops::Range<usize>, raw: &RawLink) -> Lowered<Link> {
-        match (&raw.between, &raw.and, &raw.from, &raw.to) {
-            (Some(a), Some(b), None, None) => Ok(Link::between(self.target(a)?, self.target(b)?)),
-            (None, None, Some(a), Some(b)) => Ok(Link::one_way(self.target(a)?, self.target(b)?)),
-            _ => {
-                let forms =
-                    "`{ between = \"A\", and = \"B\" }` for both directions or `{ from = \"A\", to = \"B\" }` for one";
-                Err(self.source.error(whole, format!("a link needs its two ends: {forms}"), None))
-            }
-        }
-    }
-
-    fn cut(&self, raw: Spanned<RawLink>) -> Lowered<Action> {
-        let link = self.link(raw.span(), raw.get_ref())?;
-        let raw = raw.into_inner();
-        if let Some(extra) = raw.min.or(raw.max) {
-            return Err(self.source.error(extra.span(), "`min` and `max` belong to `slow`, not to `cut`", None));
-        }
-        Ok(Action::Cut(Cut { link, hold: raw.hold.is_some_and(Spanned::into_inner) }))
-    }
-
-    fn slow(&self, raw: Spanned<RawLink>) -> Lowered<Action> {
-        let link = self.link(raw.span(), raw.get_ref())?;
-        let whole = raw.span();
-        let raw = raw.into_inner();
-        if let Some(extra) = raw.hold {
-            return Err(self.source.error(extra.span(), "`hold` belongs to `cut`, not to `slow`", None));
-        }
-        let (Some(min), Some(max)) = (raw.min, raw.max) else {
-            return Err(self.source.error(whole, "`slow` needs `min` and `max`, the least and the most latency", None));
-        };
-        let (min, most) = (duration(self.source, "min", &min)?, duration(self.source, "max", &max)?);
-        if min > most {
-            return Err(self.source.error(max.span(), format!("`max` {most} is less than `min` {min}"), None));
-        }
-        Ok(Action::Slow(Slow { link, min, max: most }))
-    }
-
-    fn skew(&self, raw: RawSkew) -> Lowered<Action> {
-        let target = self.target(&raw.target)?;
-        let (sign, text) = match raw.by.get_ref().strip_prefix('-') {
-            Some(rest) => (-1, rest),
-            None => (1, raw.by.get_ref().as_str()),
-        };
-        let by: Span = text.parse().map_err(|reason| {
-            self.source.error(raw.by.span(), format!("`by` cannot be `{}`: {reason}", raw.by.get_ref()), None)
-        })?;
-        Ok(Action::Skew(Skew { target, by_ms: sign * by.as_ms() as i64 }))
-    }
+/// Every verb's place in the raw step.
+fn verbs(raw: &mut RawStep) -> [(&'static str, &mut Option<Spanned<RawVerb>>); Action::VERBS.len()] {
+    [
+        ("crash", &mut raw.crash),
+        ("power-off", &mut raw.power_off),
+        ("lose", &mut raw.lose),
+        ("wipe", &mut raw.wipe),
+        ("restore-disk", &mut raw.restore_disk),
+        ("restart", &mut raw.restart),
+        ("stop", &mut raw.stop),
+        ("pause", &mut raw.pause),
+        ("resume", &mut raw.resume),
+        ("cut", &mut raw.cut),
+        ("heal", &mut raw.heal),
+        ("slow", &mut raw.slow),
+        ("drop", &mut raw.drop),
+        ("split", &mut raw.split),
+        ("connection", &mut raw.connection),
+        ("listen", &mut raw.listen),
+        ("skew", &mut raw.skew),
+        ("fill", &mut raw.fill),
+        ("corrupt", &mut raw.corrupt),
+        ("disk", &mut raw.disk),
+        ("limit", &mut raw.limit),
+        ("gc", &mut raw.gc),
+    ]
 }

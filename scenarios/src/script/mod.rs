@@ -1,23 +1,38 @@
 //! A script is data: what people write, campaigns generate, failures store and replays run is this one type.
 
+mod disks;
 mod duration;
 mod error;
+mod faults;
+mod latency;
 mod lower;
 mod lower_step;
+mod lower_verb;
+mod places;
 mod raw;
 mod step;
 mod tables;
 mod target;
 mod trigger;
+mod verbs;
 mod words;
 
+pub(crate) use disks::FILE_SYSTEMS;
+pub use disks::{DeviceKind, DiskSpec};
 pub use duration::Span;
 pub use error::ScriptError;
-pub use step::{Action, Cut, Link, Skew, Slow, Step};
+pub(crate) use lower::check_words;
+pub(crate) use lower_verb::ROLES;
+pub use places::{LinkSpec, Preset};
+pub use step::{Action, Link, Step};
 pub(crate) use tables::check_timeouts;
 pub use tables::{Keys, broker_ms, default_of, producer_ms, property_names};
 pub use target::{Partition, Target};
 pub use trigger::Trigger;
+pub use verbs::{
+    ConnectionHarm, Corrupt, Cut, DiskHarm, Fill, Gc, Limit, LinkHarm, Listen, Lose, Rot, Share, Skew, SkewKind, Slow,
+    SlowCpu, Stop,
+};
 
 pub(crate) use error::Source;
 pub(crate) use lower::did_you_mean;
@@ -108,6 +123,21 @@ pub struct ClusterSpec {
     pub latency_min: Span,
     /// One-way latency of every link: the most.
     pub latency_max: Span,
+    /// Every link, where it is not only a latency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkSpec>,
+    /// Where hosts stand, and what links are like by distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Preset>,
+    /// Disks of every node.
+    #[serde(skip_serializing_if = "DiskSpec::is_plain")]
+    pub disk: DiskSpec,
+    /// Racks by name, with their hosts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rack: BTreeMap<String, Vec<String>>,
+    /// Data centres by name, with their racks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_centre: BTreeMap<String, Vec<String>>,
     /// Broker settings of every node, Kafka's keys.
     #[serde(skip_serializing_if = "Properties::is_empty")]
     pub config: Properties,
@@ -123,6 +153,11 @@ impl Default for ClusterSpec {
             brokers: 3,
             latency_min: Span(200_000),
             latency_max: Span(1_000_000),
+            link: None,
+            topology: None,
+            disk: DiskSpec::default(),
+            rack: BTreeMap::new(),
+            data_centre: BTreeMap::new(),
             config: Properties::new(),
             host: BTreeMap::new(),
         }
@@ -210,6 +245,12 @@ impl Script {
             all.iter().filter(move |p| p.topic == wanted || p.to_string() == wanted).cloned().collect::<Vec<_>>()
         };
         topics.iter().flat_map(meant).collect()
+    }
+
+    /// Every host of the script by its name.
+    pub fn host_names(&self) -> Vec<String> {
+        let clients = self.producers.iter().map(|p| &p.name).chain(self.consumers.iter().map(|c| &c.name)).cloned();
+        lower::host_names(self.cluster.brokers, self.cluster.controllers).into_iter().chain(clients).collect()
     }
 
     /// Sets a broker setting (`--set KEY=VALUE`), or `duration`.

@@ -42,10 +42,38 @@ pub(super) struct RawCluster {
     pub brokers: Option<Any>,
     pub latency_min: Option<Any>,
     pub latency_max: Option<Any>,
+    pub link: Option<Spanned<RawLink>>,
+    pub topology: Option<Text>,
+    pub disk: Option<Spanned<RawDisk>>,
+    #[serde(default)]
+    pub rack: std::collections::BTreeMap<Text, Vec<Text>>,
+    #[serde(default)]
+    pub data_centre: std::collections::BTreeMap<Text, Vec<Text>>,
     #[serde(default)]
     pub config: RawConfig,
     #[serde(default)]
     pub host: std::collections::BTreeMap<Text, RawConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawDisk {
+    pub device: Option<Text>,
+    pub file_system: Option<Text>,
+    pub capacity: Option<Any>,
+    pub memory: Option<Any>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawLink {
+    pub latency: Option<Text>,
+    pub jitter: Option<Any>,
+    pub rate: Option<Any>,
+    pub queue: Option<Any>,
+    pub loss: Option<Any>,
+    pub corrupt: Option<Any>,
+    pub split: Option<Any>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,37 +121,63 @@ pub(super) struct RawStep {
     #[serde(default)]
     pub forever: bool,
     #[serde(alias = "kill")]
-    pub crash: Option<Text>,
-    pub power_off: Option<Text>,
-    pub wipe: Option<Text>,
-    pub restart: Option<Text>,
-    pub stop: Option<Text>,
-    pub pause: Option<Text>,
-    pub resume: Option<Text>,
-    pub cut: Option<Spanned<RawLink>>,
-    pub heal: Option<Text>,
-    pub slow: Option<Spanned<RawLink>>,
-    pub skew: Option<Spanned<RawSkew>>,
+    pub crash: Option<Spanned<RawVerb>>,
+    pub power_off: Option<Spanned<RawVerb>>,
+    pub lose: Option<Spanned<RawVerb>>,
+    pub wipe: Option<Spanned<RawVerb>>,
+    pub restore_disk: Option<Spanned<RawVerb>>,
+    pub restart: Option<Spanned<RawVerb>>,
+    pub stop: Option<Spanned<RawVerb>>,
+    pub pause: Option<Spanned<RawVerb>>,
+    pub resume: Option<Spanned<RawVerb>>,
+    pub cut: Option<Spanned<RawVerb>>,
+    pub heal: Option<Spanned<RawVerb>>,
+    pub slow: Option<Spanned<RawVerb>>,
+    pub drop: Option<Spanned<RawVerb>>,
+    pub split: Option<Spanned<RawVerb>>,
+    pub connection: Option<Spanned<RawVerb>>,
+    pub listen: Option<Spanned<RawVerb>>,
+    pub skew: Option<Spanned<RawVerb>>,
+    pub fill: Option<Spanned<RawVerb>>,
+    pub corrupt: Option<Spanned<RawVerb>>,
+    pub disk: Option<Spanned<RawVerb>>,
+    pub limit: Option<Spanned<RawVerb>>,
+    pub gc: Option<Spanned<RawVerb>>,
 }
 
-/// The ends of a cut or slow link, with what either of the two may add.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct RawLink {
-    pub between: Option<Text>,
-    pub and: Option<Text>,
-    pub from: Option<Text>,
-    pub to: Option<Text>,
-    pub hold: Option<Spanned<bool>>,
-    pub min: Option<Any>,
-    pub max: Option<Any>,
+/// What stands behind a verb: a target alone, or a table with more to say.
+#[derive(Debug)]
+pub(super) enum RawVerb {
+    Target(String),
+    Table(Vec<(Text, Any)>),
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct RawSkew {
-    pub target: Text,
-    pub by: Text,
+impl<'de> Deserialize<'de> for RawVerb {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(VerbVisitor)
+    }
+}
+
+struct VerbVisitor;
+
+impl<'de> Visitor<'de> for VerbVisitor {
+    type Value = RawVerb;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a target in quotes or a table")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<RawVerb, E> {
+        Ok(RawVerb::Target(value.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawVerb, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry::<Text, Any>()? {
+            entries.push(entry);
+        }
+        Ok(RawVerb::Table(entries))
+    }
 }
 
 /// Dotted settings: `min.insync.replicas = 2` reads as the quoted key does. Each with the place of its key.

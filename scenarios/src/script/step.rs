@@ -1,5 +1,6 @@
 //! Steps: when, what, whom, for how long.
 
+use super::verbs::{ConnectionHarm, Corrupt, Cut, DiskHarm, Fill, Gc, Limit, LinkHarm, Listen, Lose, Skew, Slow, Stop};
 use super::{Span, Target, Trigger};
 use serde::Serialize;
 use std::fmt;
@@ -77,12 +78,16 @@ pub enum Action {
     Crash(Target),
     /// The machine loses power: silence, and what was not synced is at risk.
     PowerOff(Target),
+    /// The machine is gone, perhaps with its disk.
+    Lose(Lose),
     /// The process dies and its disk is emptied.
     Wipe(Target),
+    /// Disks work again: every disk fault of these hosts is over, and a device that was removed is back. Damage stays.
+    RestoreDisk(Target),
     /// The process starts again.
     Restart(Target),
-    /// The process is asked to stop, flushes and ends.
-    Stop(Target),
+    /// The process is asked to stop, flushes and ends; in the end it is killed.
+    Stop(Stop),
     /// A GC pause: time passes, nothing runs, bytes pile up.
     Pause(Target),
     /// The end of a pause.
@@ -91,23 +96,65 @@ pub enum Action {
     Cut(Cut),
     /// All links of these hosts work again, at their usual latency.
     Heal(Target),
-    /// Links become slow.
+    /// Links or processors become slow.
     Slow(Slow),
-    /// Wall clocks jump to an offset.
+    /// Links lose segments.
+    Drop(LinkHarm),
+    /// Links give and take bytes in small parts.
+    Split(LinkHarm),
+    /// Something goes wrong with single connections.
+    Connection(ConnectionHarm),
+    /// Connects are not answered as they should be.
+    Listen(Listen),
+    /// Clocks go wrong.
     Skew(Skew),
+    /// Disks are full.
+    Fill(Fill),
+    /// Bytes change where they lie, or on their way.
+    Corrupt(Corrupt),
+    /// A disk misbehaves.
+    Disk(DiskHarm),
+    /// A process may hold only so much.
+    Limit(Limit),
+    /// A garbage collector pauses processes now and then.
+    Gc(Gc),
 }
 
 impl Action {
     /// Every verb, as scripts write it.
-    pub const VERBS: [&'static str; 11] =
-        ["crash", "power-off", "wipe", "restart", "stop", "pause", "resume", "cut", "heal", "slow", "skew"];
+    pub const VERBS: [&'static str; 22] = [
+        "crash",
+        "power-off",
+        "lose",
+        "wipe",
+        "restore-disk",
+        "restart",
+        "stop",
+        "pause",
+        "resume",
+        "cut",
+        "heal",
+        "slow",
+        "drop",
+        "split",
+        "connection",
+        "listen",
+        "skew",
+        "fill",
+        "corrupt",
+        "disk",
+        "limit",
+        "gc",
+    ];
 
     /// The verb of this action.
     pub fn verb(&self) -> &'static str {
         match self {
             Action::Crash(_) => "crash",
             Action::PowerOff(_) => "power-off",
+            Action::Lose(_) => "lose",
             Action::Wipe(_) => "wipe",
+            Action::RestoreDisk(_) => "restore-disk",
             Action::Restart(_) => "restart",
             Action::Stop(_) => "stop",
             Action::Pause(_) => "pause",
@@ -115,30 +162,67 @@ impl Action {
             Action::Cut(_) => "cut",
             Action::Heal(_) => "heal",
             Action::Slow(_) => "slow",
+            Action::Drop(_) => "drop",
+            Action::Split(_) => "split",
+            Action::Connection(_) => "connection",
+            Action::Listen(_) => "listen",
             Action::Skew(_) => "skew",
+            Action::Fill(_) => "fill",
+            Action::Corrupt(_) => "corrupt",
+            Action::Disk(_) => "disk",
+            Action::Limit(_) => "limit",
+            Action::Gc(_) => "gc",
         }
     }
 
     /// The targets that it names: one, or the two ends of a link.
     pub fn targets(&self) -> Vec<&Target> {
+        if let Some(link) = self.link() {
+            return vec![&link.from, &link.to];
+        }
         match self {
             Action::Crash(target)
             | Action::PowerOff(target)
             | Action::Wipe(target)
+            | Action::RestoreDisk(target)
             | Action::Restart(target)
-            | Action::Stop(target)
             | Action::Pause(target)
             | Action::Resume(target)
             | Action::Heal(target) => vec![target],
+            Action::Lose(lose) => vec![&lose.target],
+            Action::Stop(stop) => vec![&stop.target],
             Action::Skew(skew) => vec![&skew.target],
-            Action::Cut(cut) => vec![&cut.link.from, &cut.link.to],
-            Action::Slow(slow) => vec![&slow.link.from, &slow.link.to],
+            Action::Fill(fill) => vec![&fill.target],
+            Action::Disk(disk) => vec![&disk.target],
+            Action::Limit(limit) => vec![&limit.target],
+            Action::Gc(gc) => vec![&gc.target],
+            Action::Slow(Slow::Cpu(cpu)) => vec![&cpu.cpu],
+            Action::Corrupt(Corrupt::AtRest(rot)) => vec![&rot.target],
+            Action::Listen(listen) => vec![&listen.target],
+            Action::Connection(harm) => harm.from.iter().chain(&harm.to).collect(),
+            Action::Cut(_)
+            | Action::Slow(Slow::Link(_))
+            | Action::Drop(_)
+            | Action::Split(_)
+            | Action::Corrupt(Corrupt::InTransit(_)) => unreachable!("has a link"),
         }
     }
 
-    /// True for what harms; restart, resume and heal only mend.
+    /// The links that it concerns, if it concerns links.
+    pub fn link(&self) -> Option<&Link> {
+        match self {
+            Action::Cut(cut) => Some(&cut.link),
+            Action::Slow(Slow::Link(harm))
+            | Action::Drop(harm)
+            | Action::Split(harm)
+            | Action::Corrupt(Corrupt::InTransit(harm)) => Some(&harm.link),
+            _ => None,
+        }
+    }
+
+    /// True for what harms; restart, resume, heal and restore-disk only mend.
     pub fn is_fault(&self) -> bool {
-        !matches!(self, Action::Restart(_) | Action::Resume(_) | Action::Heal(_))
+        !matches!(self, Action::Restart(_) | Action::Resume(_) | Action::Heal(_) | Action::RestoreDisk(_))
     }
 }
 
@@ -147,8 +231,14 @@ impl fmt::Display for Action {
         let verb = self.verb();
         match self {
             Action::Cut(cut) => write!(f, "{verb} {}", cut.link),
-            Action::Slow(slow) => write!(f, "{verb} {} to {}..{}", slow.link, slow.min, slow.max),
-            Action::Skew(skew) => write!(f, "{verb} {} by {} ms", skew.target, skew.by_ms),
+            Action::Slow(Slow::Link(harm))
+            | Action::Drop(harm)
+            | Action::Split(harm)
+            | Action::Corrupt(Corrupt::InTransit(harm)) => write!(f, "{verb} {harm}"),
+            Action::Connection(harm) => write!(f, "{verb} {harm}"),
+            Action::Slow(Slow::Cpu(slow)) => write!(f, "{verb} {} to {}..{} a step", slow.cpu, slow.min, slow.max),
+            Action::Skew(skew) => write!(f, "{verb} {} {}", skew.target, skew.how),
+            Action::Disk(disk) => write!(f, "{verb} {} {}", disk.target, disk.kind.name()),
             _ => write!(f, "{verb} {}", self.targets()[0]),
         }
     }
@@ -175,79 +265,27 @@ impl Link {
     pub fn one_way(from: Target, to: Target) -> Self {
         Self { from, to, both: false }
     }
+}
 
-    fn write_into<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+impl Link {
+    pub(super) fn write_into<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let keys = if self.both { ["between", "and"] } else { ["from", "to"] };
         map.serialize_entry(keys[0], &self.from)?;
         map.serialize_entry(keys[1], &self.to)
     }
 }
 
+impl Serialize for Link {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(2))?;
+        self.write_into(&mut map)?;
+        map.end()
+    }
+}
+
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.from, if self.both { "<->" } else { "->" }, self.to)
-    }
-}
-
-/// Silent links: `{ between, and }` or `{ from, to }`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cut {
-    /// Which links.
-    pub link: Link,
-    /// `hold = true`: bytes wait in the network and arrive after the heal, rather than being lost and sent anew.
-    pub hold: bool,
-}
-
-impl Serialize for Cut {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = serializer.serialize_map(None)?;
-        self.link.write_into(&mut map)?;
-        if self.hold {
-            map.serialize_entry("hold", &true)?;
-        }
-        map.end()
-    }
-}
-
-/// Slow links: `{ between, and, min, max }` or `{ from, to, min, max }`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Slow {
-    /// Which links.
-    pub link: Link,
-    /// Least one-way latency.
-    pub min: Span,
-    /// Most one-way latency.
-    pub max: Span,
-}
-
-impl Serialize for Slow {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = serializer.serialize_map(None)?;
-        self.link.write_into(&mut map)?;
-        map.serialize_entry("min", &self.min)?;
-        map.serialize_entry("max", &self.max)?;
-        map.end()
-    }
-}
-
-/// A wall clock that jumps: `{ target, by }`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Skew {
-    /// Whose clock.
-    pub target: Target,
-    /// Offset from the true time in milliseconds, of either sign.
-    pub by_ms: i64,
-}
-
-impl Serialize for Skew {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let sign = if self.by_ms < 0 { "-" } else { "" };
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("target", &self.target)?;
-        map.serialize_entry("by", &format!("{sign}{}", Span::ms(self.by_ms.unsigned_abs())))?;
-        map.end()
     }
 }

@@ -57,6 +57,10 @@ pub enum Target {
     Consumer(String),
     /// `clients`: all of them.
     Clients,
+    /// `rack(a)`: every host of that rack.
+    Rack(String),
+    /// `data-centre(x)`: every host of that data centre.
+    DataCentre(String),
     /// `struck(NAME)`: the hosts that the named step struck.
     Struck(String),
     /// `down`: every host whose process does not run.
@@ -66,7 +70,7 @@ pub enum Target {
 }
 
 /// The words that open a target, for suggestions.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 15] = [
     "controller",
     "brokers",
     "leader",
@@ -77,6 +81,8 @@ const WORDS: [&str; 13] = [
     "producer",
     "consumer",
     "clients",
+    "rack",
+    "data-centre",
     "struck",
     "down",
     "all",
@@ -109,6 +115,8 @@ impl fmt::Display for Target {
             Target::Producer(name) => write!(f, "producer({name})"),
             Target::Consumer(name) => write!(f, "consumer({name})"),
             Target::Clients => f.write_str("clients"),
+            Target::Rack(name) => write!(f, "rack({name})"),
+            Target::DataCentre(name) => write!(f, "data-centre({name})"),
             Target::Struck(step) => write!(f, "struck({step})"),
             Target::Down => f.write_str("down"),
             Target::All => f.write_str("all"),
@@ -148,6 +156,8 @@ fn role(text: &str) -> Result<Target, String> {
         "isr" => partition(inside).map(Target::Isr),
         "producer" => Ok(Target::Producer(inside.to_owned())),
         "consumer" => Ok(Target::Consumer(inside.to_owned())),
+        "rack" => Ok(Target::Rack(inside.to_owned())),
+        "data-centre" => Ok(Target::DataCentre(inside.to_owned())),
         "struck" => Ok(Target::Struck(inside.to_owned())),
         _ => Err(unknown(word)),
     }
@@ -175,6 +185,8 @@ mod tests {
             "producer(p1)",
             "consumer(r1)",
             "clients",
+            "rack(a)",
+            "data-centre(x)",
             "struck(kill)",
             "down",
             "all",

@@ -1,11 +1,12 @@
 //! The director: watches the run and strikes when a step's instant has come. A plain state machine over [`Hands`].
 
-use super::effects::{Condition, Effects, Ending, Flow, Hands};
+use super::effects::{Condition, Effects, Hands};
 use super::ledger::Ledger;
 use super::roster::{HostIx, Role, Roster};
 use super::watch::{ClientNames, Watch};
-use crate::script::{Action, Link, Script, Span, Step, Target, Trigger};
+use crate::script::{Action, ConnectionHarm, Link, Script, Span, Step, Target, Trigger};
 use klamm_base::{NodeId, Observation, Source};
+use klamm_sim::Fault;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a step stands.
@@ -171,18 +172,9 @@ impl Director {
     /// Does the action to everybody whom it can be done to, and says to whom.
     fn apply(&mut self, index: usize, step: &Step, hands: &mut dyn Hands) -> Vec<HostIx> {
         match &step.action {
-            Action::Crash(target) => self.end(index, target, Ending::Kill, hands),
-            Action::PowerOff(target) => self.end(index, target, Ending::PowerOff, hands),
-            Action::Wipe(target) => self.end(index, target, Ending::Wipe, hands),
-            Action::Stop(target) => self.end(index, target, Ending::Stop, hands),
             Action::Restart(target) => {
                 let hosts = self.those(target, hands, |condition| condition == Condition::Down);
                 hosts.iter().for_each(|host| self.effects.restart(hands, *host));
-                hosts
-            }
-            Action::Pause(target) => {
-                let hosts = self.those(target, hands, |condition| condition != Condition::Down);
-                hosts.iter().for_each(|host| self.effects.pause(hands, index, *host));
                 hosts
             }
             Action::Resume(target) => {
@@ -190,35 +182,70 @@ impl Director {
                 hosts.iter().for_each(|host| self.effects.resume(hands, *host));
                 hosts
             }
-            Action::Cut(cut) => {
-                let flow = if cut.hold { Flow::Held } else { Flow::Silent };
-                let directions = self.directions(&cut.link, hands);
-                directions.iter().for_each(|direction| self.effects.flow(hands, index, *direction, flow));
-                ends(&directions)
-            }
             Action::Heal(target) => {
                 let hosts = self.resolve(target, hands);
                 self.effects.heal(hands, &hosts);
                 hosts
             }
-            Action::Slow(slow) => {
-                let directions = self.directions(&slow.link, hands);
-                let latency = (slow.min.0, slow.max.0);
-                directions.iter().for_each(|direction| self.effects.slow(hands, index, *direction, latency));
-                ends(&directions)
-            }
-            Action::Skew(skew) => {
-                let hosts = self.resolve(&skew.target, hands);
-                hosts.iter().for_each(|host| self.effects.skew(hands, index, *host, skew.by_ms));
+            Action::RestoreDisk(target) => {
+                let hosts = self.resolve(target, hands);
+                self.effects.restore_disks(hands, &hosts);
                 hosts
             }
+            Action::Connection(harm) => self.strike_connections(index, &step.action, harm, hands),
+            action => match action.link() {
+                Some(link) => self.strike_links(index, action, link, hands),
+                None => self.strike_hosts(index, action, hands),
+            },
         }
     }
 
-    fn end(&mut self, index: usize, target: &Target, how: Ending, hands: &mut dyn Hands) -> Vec<HostIx> {
-        let hosts = self.those(target, hands, |condition| condition != Condition::Down);
-        hosts.iter().for_each(|host| self.effects.end(hands, index, *host, how));
+    /// Strikes every machine that can be struck: what takes down or holds still needs a process that runs.
+    fn strike_hosts(&mut self, index: usize, action: &Action, hands: &mut dyn Hands) -> Vec<HostIx> {
+        let mut hosts = self.resolve(action.targets()[0], hands);
+        hosts.retain(|host| {
+            let fault = action.fault_on(self.roster.name(*host)).expect("only faults strike");
+            let needs_process = fault.takes_down() || matches!(fault, Fault::Pause { .. });
+            let fits = !needs_process || hands.condition(*host) != Condition::Down;
+            fits && self.effects.strike(hands, index, &[*host], fault)
+        });
         hosts
+    }
+
+    /// Strikes every direction that the link means.
+    fn strike_links(&mut self, index: usize, action: &Action, link: &Link, hands: &mut dyn Hands) -> Vec<HostIx> {
+        let mut directions = self.directions(link, hands);
+        directions.retain(|(from, to)| {
+            let (a, b) = (self.roster.name(*from), self.roster.name(*to));
+            let fault = action.fault_over(a, b, false).expect("it concerns links");
+            self.effects.strike(hands, index, &[*from, *to], fault)
+        });
+        ends(&directions)
+    }
+
+    /// Strikes the connections between every two machines that are meant; an end that is not named is anybody.
+    fn strike_connections(
+        &mut self,
+        index: usize,
+        action: &Action,
+        harm: &ConnectionHarm,
+        hands: &mut dyn Hands,
+    ) -> Vec<HostIx> {
+        let ends = |target: &Option<Target>| match target {
+            Some(target) => self.resolve(target, hands).into_iter().map(Some).collect(),
+            None => vec![None],
+        };
+        let (starts, ends) = (ends(&harm.from), ends(&harm.to));
+        let mut struck = BTreeSet::new();
+        for (from, to) in starts.iter().flat_map(|from| ends.iter().map(move |to| (*from, *to))) {
+            let name = |host: Option<HostIx>| host.map(|host| self.roster.name(host));
+            let fault = action.fault_between(name(from), name(to)).expect("it concerns connections");
+            let hosts: Vec<HostIx> = from.into_iter().chain(to).collect();
+            if from != to && self.effects.strike(hands, index, &hosts, fault) {
+                struck.extend(hosts);
+            }
+        }
+        struck.into_iter().collect()
     }
 
     /// The target's machines in a fitting condition.
@@ -257,6 +284,8 @@ impl Director {
             Target::Follower(_) => nodes(others(state.map(|s| &s.isr), leader).into_iter().take(1).collect()),
             Target::Producer(name) | Target::Consumer(name) => roster.by_name(name).into_iter().collect(),
             Target::Clients => roster.clients(),
+            Target::Rack(name) => roster.in_rack(name),
+            Target::DataCentre(name) => roster.in_data_centre(name),
             Target::Struck(name) => self.struck_by(name),
             Target::Down => roster.nodes().into_iter().filter(|h| hands.condition(*h) == Condition::Down).collect(),
             Target::All => roster.nodes().into_iter().chain(roster.clients()).collect(),

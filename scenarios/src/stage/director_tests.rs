@@ -1,12 +1,13 @@
 //! The director against hands that only write down what they are told.
 
 use super::director::Director;
-use super::effects::{Condition, Ending, Flow, Hands};
+use super::effects::{Condition, Hands};
 use super::roster::{HostIx, Roster};
 use crate::script::Script;
 use klamm_base::{
     ClientId, ClientKind, ClientRecord, Election, NodeId, Observation, Outcome, Source, TopicPartition, Uuid,
 };
+use klamm_sim::{Fault, Struck};
 use std::collections::BTreeMap;
 
 const MS: u64 = 1_000_000;
@@ -17,15 +18,28 @@ struct Paper {
     conditions: BTreeMap<HostIx, Condition>,
     lines: Vec<String>,
     wakes: Vec<u64>,
+    /// By their numbers, as they are mended.
+    struck: Vec<Fault>,
 }
 
 impl Paper {
-    fn name(&self, host: HostIx) -> String {
-        self.roster.name(host).to_owned()
-    }
-
     fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
+    }
+
+    fn write(&mut self, verb: &str, fault: &Fault) {
+        let places: Vec<String> = fault.places().into_iter().map(ToString::to_string).collect();
+        self.lines.push(format!("{verb}{} {}", fault.name(), places.join(">")));
+    }
+
+    fn set(&mut self, fault: &Fault, condition: Condition) {
+        let host = self.roster.by_name(&fault.places()[0].to_string()).unwrap();
+        match fault {
+            Fault::Pause { .. } if condition != Condition::Up => self.conditions.insert(host, Condition::Paused),
+            Fault::Pause { .. } => self.conditions.insert(host, condition),
+            _ if fault.takes_down() => self.conditions.insert(host, condition),
+            _ => None,
+        };
     }
 }
 
@@ -33,30 +47,20 @@ impl Hands for Paper {
     fn condition(&self, host: HostIx) -> Condition {
         self.conditions.get(&host).copied().unwrap_or(Condition::Up)
     }
-    fn end(&mut self, host: HostIx, how: Ending) {
-        self.conditions.insert(host, Condition::Down);
-        self.lines.push(format!("{how:?} {}", self.name(host)));
+    fn strike(&mut self, fault: &Fault) -> Option<Struck> {
+        self.write("", fault);
+        self.set(fault, Condition::Down);
+        self.struck.push(fault.clone());
+        Some(Struck(self.struck.len() as u64))
+    }
+    fn mend(&mut self, struck: Struck) {
+        let fault = self.struck[struck.0 as usize - 1].clone();
+        self.write("mend ", &fault);
+        self.set(&fault, Condition::Up);
     }
     fn restart(&mut self, host: HostIx) {
         self.conditions.insert(host, Condition::Up);
-        self.lines.push(format!("restart {}", self.name(host)));
-    }
-    fn pause(&mut self, host: HostIx) {
-        self.conditions.insert(host, Condition::Paused);
-        self.lines.push(format!("pause {}", self.name(host)));
-    }
-    fn resume(&mut self, host: HostIx) {
-        self.conditions.insert(host, Condition::Up);
-        self.lines.push(format!("resume {}", self.name(host)));
-    }
-    fn flow(&mut self, from: HostIx, to: HostIx, flow: Flow) {
-        self.lines.push(format!("{}>{} {flow:?}", self.name(from), self.name(to)));
-    }
-    fn latency(&mut self, from: HostIx, to: HostIx, latency: Option<(u64, u64)>) {
-        self.lines.push(format!("{}>{} {latency:?}", self.name(from), self.name(to)));
-    }
-    fn skew(&mut self, host: HostIx, by_ms: i64) {
-        self.lines.push(format!("clock {} {by_ms}", self.name(host)));
+        self.lines.push(format!("restart {}", self.roster.name(host)));
     }
     fn struck(&mut self, _text: String, _fault: bool) {}
     fn wake_at(&mut self, ns: u64) {
@@ -81,7 +85,7 @@ fn play(steps: &str) -> (Director, Paper) {
         unclean: false,
     };
     director.see(0, Source::Node(NodeId(101)), &topic);
-    (director, Paper { roster, conditions: BTreeMap::new(), lines: Vec::new(), wakes: Vec::new() })
+    (director, Paper { roster, conditions: BTreeMap::new(), lines: Vec::new(), wakes: Vec::new(), struck: Vec::new() })
 }
 
 fn leads(director: &mut Director, now: u64, leader: Option<i32>, epoch: i32, isr: &[i32]) {
@@ -125,7 +129,7 @@ fn a_role_is_resolved_when_the_step_strikes_and_not_before() {
     assert!(paper.take().is_empty());
     leads(&mut director, 4 * MS, Some(3), 1, &[1, 2, 3]);
     director.act(5 * MS, &mut paper);
-    assert_eq!(paper.take(), ["Kill b3"]);
+    assert_eq!(paper.take(), ["kill b3"]);
 }
 
 #[test]
@@ -148,14 +152,45 @@ fn an_effect_ends_by_itself_and_a_machine_held_by_two_steps_is_freed_by_the_last
     let (mut director, mut paper) = play(steps);
     leads(&mut director, 0, Some(1), 0, &[1, 2, 3]);
     director.act(MS, &mut paper);
-    assert_eq!(paper.take(), ["b1>b2 Silent", "b2>b1 Silent"]);
+    assert_eq!(paper.take(), ["one-way-cut b1>b2", "one-way-cut b2>b1"]);
     assert_eq!(paper.wakes, [5 * MS]);
     director.act(2 * MS, &mut paper);
-    assert_eq!(paper.take(), ["b1>b2 Silent", "b1>b3 Silent"]);
+    assert_eq!(paper.take(), ["one-way-cut b1>b2", "one-way-cut b1>b3"]);
     director.act(5 * MS, &mut paper);
-    assert_eq!(paper.take(), ["b1>b2 Silent", "b2>b1 Up"]);
+    assert_eq!(paper.take(), ["mend one-way-cut b1>b2", "mend one-way-cut b2>b1"]);
     director.act(11 * MS, &mut paper);
-    assert_eq!(paper.take(), ["b1>b2 Up", "b1>b3 Up"]);
+    assert_eq!(paper.take(), ["mend one-way-cut b1>b2", "mend one-way-cut b1>b3"]);
+}
+
+#[test]
+fn a_process_that_its_disk_brought_down_is_started_again_when_the_fault_is_over() {
+    let steps = "[[step]]\nat = \"1ms\"\nfor = \"4ms\"\ndisk = { target = \"b1\", fault = \"write-error\" }\n\
+                 [[step]]\nat = \"2ms\"\ncrash = \"b2\"\n\
+                 [[step]]\nat = \"2ms\"\nfor = \"4ms\"\nfill = \"brokers\"\n";
+    let (mut director, mut paper) = play(steps);
+    director.act(MS, &mut paper);
+    director.act(2 * MS, &mut paper);
+    assert_eq!(paper.take(), ["write-error b1", "kill b2", "no-space b1", "no-space b2", "no-space b3"]);
+    let b1 = paper.roster.by_name("b1").unwrap();
+    paper.conditions.insert(b1, Condition::Down);
+    director.act(5 * MS, &mut paper);
+    assert_eq!(paper.take(), ["mend write-error b1", "restart b1"]);
+    director.act(6 * MS, &mut paper);
+    assert_eq!(paper.take(), ["mend no-space b1", "mend no-space b2", "mend no-space b3"], "b2 is held down by a step");
+}
+
+#[test]
+fn restored_disks_and_healed_links_end_what_steps_began_there_and_nothing_else() {
+    let steps = "[[step]]\nat = \"1ms\"\nfill = \"b1\"\n[[step]]\nat = \"1ms\"\nfill = \"b2\"\n\
+                 [[step]]\nat = \"1ms\"\ncut = { between = \"b1\", and = \"b2\" }\n\
+                 [[step]]\nat = \"2ms\"\nrestore-disk = \"b1\"\n[[step]]\nat = \"3ms\"\nheal = \"b2\"\n";
+    let (mut director, mut paper) = play(steps);
+    director.act(MS, &mut paper);
+    paper.take();
+    director.act(2 * MS, &mut paper);
+    assert_eq!(paper.take(), ["mend no-space b1"]);
+    director.act(3 * MS, &mut paper);
+    assert_eq!(paper.take(), ["mend one-way-cut b1>b2", "mend one-way-cut b2>b1"]);
 }
 
 #[test]
@@ -165,7 +200,7 @@ fn a_crash_for_a_while_restarts_the_same_machine_though_the_role_moved_on() {
     director.act(MS, &mut paper);
     leads(&mut director, 3 * MS, Some(2), 1, &[2, 3]);
     director.act(5 * MS, &mut paper);
-    assert_eq!(paper.take(), ["Kill b1", "restart b1"]);
+    assert_eq!(paper.take(), ["kill b1", "mend kill b1"]);
 }
 
 #[test]
@@ -202,7 +237,7 @@ fn a_fresh_append_is_one_in_an_epoch_that_began_after_the_step_was_armed() {
     director.act(2 * MS, &mut paper);
     assert_eq!(paper.wakes, [4 * MS]);
     director.act(4 * MS, &mut paper);
-    assert_eq!(paper.take(), ["Kill b2"]);
+    assert_eq!(paper.take(), ["kill b2"]);
 }
 
 #[test]
@@ -214,7 +249,7 @@ fn states_that_hold_when_a_step_is_armed_count_at_once_and_steps_trigger_steps()
     director.act(0, &mut paper);
     assert!(paper.take().is_empty());
     director.act(3 * MS, &mut paper);
-    assert_eq!(paper.take(), ["pause b1", "clock b1 -2000"]);
+    assert_eq!(paper.take(), ["pause b1", "skew b1"]);
 }
 
 #[test]
@@ -226,7 +261,7 @@ fn mending_restarts_and_heals_everything_but_what_is_gone_for_good() {
     director.act(MS, &mut paper);
     paper.take();
     director.mend(&mut paper);
-    assert_eq!(paper.take(), ["b3>c1 Up", "restart b2", "resume p1"]);
+    assert_eq!(paper.take(), ["mend one-way-cut b3>c1", "mend pause p1", "mend power-off b2"]);
     director.act(10 * MS, &mut paper);
     assert!(paper.take().is_empty(), "nothing strikes after the end");
     assert_eq!(director.never_struck(), [("crash b3".to_owned(), false)]);

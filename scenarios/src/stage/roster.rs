@@ -2,6 +2,8 @@
 
 use crate::script::Script;
 use klamm_base::{NodeId, Properties};
+use klamm_sim::Site;
+use std::collections::BTreeMap;
 
 /// A machine of the run, by its place in the roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +28,7 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct Roster {
     hosts: Vec<(String, Role)>,
+    sites: BTreeMap<String, Site>,
 }
 
 /// Port on which every node listens.
@@ -42,7 +45,10 @@ impl Roster {
         let producers = script.producers.iter().enumerate().map(|(i, p)| (p.name.clone(), Role::Producer(i)));
         let consumers = script.consumers.iter().enumerate().map(|(i, c)| (c.name.clone(), Role::Consumer(i)));
         let own = ["admin", "judge"].into_iter().map(|name| (name.to_owned(), Role::Own));
-        Self { hosts: controllers.chain(brokers).chain(producers).chain(consumers).chain(own).collect() }
+        Self {
+            hosts: controllers.chain(brokers).chain(producers).chain(consumers).chain(own).collect(),
+            sites: script.topology().map(|topology| topology.sites).unwrap_or_default(),
+        }
     }
 
     /// Every machine, in a fixed order.
@@ -63,6 +69,20 @@ impl Roster {
     /// The machine of this name.
     pub fn by_name(&self, name: &str) -> Option<HostIx> {
         self.hosts.iter().position(|(other, _)| other == name).map(HostIx)
+    }
+
+    /// The machines of a rack.
+    pub fn in_rack(&self, rack: &str) -> Vec<HostIx> {
+        self.at(|site| site.rack == rack)
+    }
+
+    /// The machines of a data centre.
+    pub fn in_data_centre(&self, data_centre: &str) -> Vec<HostIx> {
+        self.at(|site| site.data_centre == data_centre)
+    }
+
+    fn at(&self, is_there: impl Fn(&Site) -> bool) -> Vec<HostIx> {
+        self.all().filter(|host| self.sites.get(self.name(*host)).is_some_and(&is_there)).collect()
     }
 
     /// The machine on which a node runs.
@@ -100,6 +120,9 @@ impl Roster {
         let roles = if matches!(self.role(host), Role::Controller(_)) { "controller" } else { "broker" };
         let voter = format!("{}@c1:{PORT}", FIRST_CONTROLLER + 1);
         let mut properties = script.cluster.config.clone();
+        if let Some(site) = self.sites.get(name) {
+            properties.entry("broker.rack".to_owned()).or_insert_with(|| site.rack.clone());
+        }
         properties.extend(script.cluster.host.get(name).cloned().unwrap_or_default());
         let placed = [
             ("node.id", node.0.to_string()),

@@ -5,7 +5,7 @@ use super::show::Show;
 use crate::script::{Script, Span};
 use klamm_base::Guards;
 use klamm_checkers::{History, Report, World as Told};
-use klamm_sim::{Latency, NetProfile, Panic, SimConfig};
+use klamm_sim::{NetProfile, Panic, SimConfig};
 
 use super::recorder::Recording;
 use super::roster::Roster;
@@ -60,10 +60,9 @@ pub fn run(script: &Script, options: RunOptions) -> RunResult {
 pub fn run_planted(script: &Script, options: RunOptions, plant: Option<Plant>) -> RunResult {
     let seed = options.seed.unwrap_or(script.seed);
     let recording = Recording::default();
-    let usual = Latency::between(script.cluster.latency_min.0, script.cluster.latency_max.0);
     let config = SimConfig {
         trace: options.trace,
-        profile: NetProfile { link: usual.into(), ..NetProfile::default() },
+        profile: NetProfile { link: script.cluster.usual_link(), ..NetProfile::default() },
         limit_ns: Some(script.duration.0 + LIMIT.0),
         ..SimConfig::new(seed)
     };
@@ -73,7 +72,7 @@ pub fn run_planted(script: &Script, options: RunOptions, plant: Option<Plant>) -
     let leak = plant.zip(seedling.as_mut().and_then(plant::Seedling::take));
     let ended = klamm_sim::run(config, move |world| {
         Box::pin(async move {
-            let show = Show::open(world, played, guards, kept, usual);
+            let show = Show::open(world, played, guards, kept);
             if let Some((plant, leak)) = leak {
                 plant::grow(world, plant, leak);
             }

@@ -1,9 +1,9 @@
 //! The course of a run inside the world: boot, prepare, play, mend, rest, serve, stop.
 
 use super::director::Director;
-use super::effects::{Condition, Ending, Hands};
+use super::effects::{Condition, Hands};
 use super::finale;
-use super::machines::{Machines, Processes};
+use super::machines::Machines;
 use super::recorder::{Recorder, Recording, told};
 use super::roster::{HostIx, Role, Roster};
 use super::workload::{self, Clients};
@@ -13,7 +13,7 @@ use klamm_checkers::{Event, World as Told};
 use klamm_client::{Admin, NewTopic};
 use klamm_env::{BoxFuture, Env};
 use klamm_node::NodeConfig;
-use klamm_sim::{Latency, World};
+use klamm_sim::{Host, World, stop_signal};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -39,14 +39,20 @@ pub struct Show {
 
 impl Show {
     /// Machines, observer and director; nothing runs yet.
-    pub fn open(world: World, script: Script, guards: Guards, recording: Recording, usual: Latency) -> Self {
+    pub fn open(world: World, script: Script, guards: Guards, recording: Recording) -> Self {
         let roster = Roster::new(&script);
-        let hosts = roster.all().map(|host| world.add_host(roster.name(host))).collect();
+        let hosts: Vec<Host> = roster.all().map(|host| world.add_host(roster.name(host))).collect();
+        if let Some(disks) = script.cluster.disk.setup().expect("the script was checked") {
+            for host in roster.nodes() {
+                world.set_disks(hosts[host.0], disks.clone()).expect("a new host has no files");
+            }
+        }
+        if let Some(topology) = script.topology() {
+            world.set_topology(&topology).expect("the script was checked");
+        }
         let (appends, acks) = Director::wants(&script);
         let observer: Arc<dyn Observer> = Arc::new(Recorder { world, recording: recording.clone(), appends, acks });
-        let processes = Processes::default();
-        let machines =
-            Machines { world, roster: roster.clone(), hosts, recording: recording.clone(), processes, usual };
+        let machines = Machines { world, roster: roster.clone(), hosts, recording: recording.clone() };
         let director = Rc::new(RefCell::new(Director::new(&script, roster.clone())));
         let kept = recording.clone();
         world.on_event(Box::new(move |at_ns, event| {
@@ -89,25 +95,17 @@ impl Show {
     fn boot_node(&self, host: HostIx) {
         let properties = self.machines.roster.properties(&self.script, host);
         let config = NodeConfig::from_properties(&properties).expect("the script was checked");
-        let (guards, recording, processes) = (self.guards, self.recording.clone(), self.machines.processes.clone());
+        let (guards, recording) = (self.guards, self.recording.clone());
         let (world, node) = (self.world, config.node);
         let observe = Observe::new(Source::Node(node), self.observer.clone());
         let program = move |env: Env| -> BoxFuture<()> {
-            let (config, observe) = (config.clone(), observe.clone());
-            let (recording, processes) = (recording.clone(), processes.clone());
-            let asked = processes.begun(host);
-            let stop = Box::pin(async move {
-                if asked.await.is_err() {
-                    // The stage has dropped the sender: nobody will ask any more.
-                    std::future::pending::<()>().await;
-                }
-            });
+            let (config, observe, recording) = (config.clone(), observe.clone(), recording.clone());
+            let stop = Box::pin(stop_signal());
             Box::pin(async move {
                 let ended = klamm_server::run(env, config, guards, observe, |_| {}, stop).await;
                 let why = ended.map_or_else(|error| error.to_string(), |()| "stopped in good order".to_owned());
                 tracing::info!(%why, "node ended");
                 recording.tell(world.now_ns(), Told::Stopped { node, why });
-                processes.ended(host);
             })
         };
         self.world.boot(self.machines.host(host), program);
@@ -234,15 +232,13 @@ impl Show {
         self.recording.lock().entries.truncate(judged);
     }
 
-    /// Asks these nodes to stop, and waits a while for it.
+    /// Asks these nodes to stop, and waits until they have, or were killed for not doing so.
     async fn stop(&mut self, nodes: &[HostIx]) {
-        for host in nodes {
-            if self.machines.condition(*host) == Condition::Up {
-                self.machines.end(*host, Ending::Stop);
-            }
-        }
         let until = self.world.now_ns() + STOPPING.0;
-        while nodes.iter().any(|h| self.machines.condition(*h) == Condition::Up) && self.world.now_ns() < until {
+        for host in nodes {
+            self.world.stop(self.machines.host(*host), until).expect("it is a machine of this run");
+        }
+        while nodes.iter().any(|h| self.machines.condition(*h) != Condition::Down) && self.world.now_ns() <= until {
             self.sleep(50).await;
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::disk::DiskFaultError;
 use crate::hosts::HostError;
+use crate::net::NetError;
 use std::fmt;
 
 /// Why a fault cannot strike. Nothing of it was done then.
@@ -28,6 +29,10 @@ pub enum FaultError {
     },
     /// A link that is up is no fault.
     LinkUp,
+    /// A host that answers connects as it should is no fault.
+    Listens,
+    /// No live connection is meant.
+    NoConnection,
     /// A plan that mends before it strikes.
     Backwards {
         /// Nanoseconds.
@@ -35,6 +40,8 @@ pub enum FaultError {
         /// Nanoseconds.
         until_ns: u64,
     },
+    /// What the network cannot be.
+    Net(NetError),
     /// What the host cannot be.
     Host(HostError),
     /// What the disk cannot do.
@@ -48,6 +55,11 @@ impl fmt::Display for FaultError {
             Self::NoGroup { place } => write!(f, "no host is in {place}: the topology says who is where"),
             Self::NoLink { from, to } => write!(f, "no link leads from {from} to {to}: name two machines"),
             Self::LinkUp => f.write_str("a link that is up is no fault: stall it, silence it or reset it"),
+            Self::Listens => f.write_str("a host that answers is no fault: let it refuse or be silent"),
+            Self::NoConnection => {
+                f.write_str("no live connection is meant: name another role, or let it strike new ones too")
+            }
+            Self::Net(error) => error.fmt(f),
             Self::Backwards { from_ns, until_ns } => {
                 write!(f, "until-ns = {until_ns} is not after from-ns = {from_ns}: the fault would never be in force")
             }
@@ -58,6 +70,12 @@ impl fmt::Display for FaultError {
 }
 
 impl std::error::Error for FaultError {}
+
+impl From<NetError> for FaultError {
+    fn from(error: NetError) -> Self {
+        Self::Net(error)
+    }
+}
 
 impl From<HostError> for FaultError {
     fn from(error: HostError) -> Self {

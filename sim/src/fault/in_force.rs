@@ -1,9 +1,10 @@
 //! Which faults are in force: two may hold one host or one link, and it is as usual when the last of them is mended.
 
-use super::{Fault, Struck};
+use super::{Fault, LinkChange, Struck};
 use crate::disk::DiskFaultId;
 use crate::event::LinkState;
 use crate::limits::Limits;
+use crate::net::{ConnectionFaultId, Listening};
 use crate::stage::Host;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,15 @@ pub(crate) struct Held {
     pub links: Vec<(Host, Host)>,
     /// Of a fault on disks.
     pub disks: Vec<(Host, DiskFaultId)>,
+    /// Of a fault on connections.
+    pub connections: Vec<ConnectionFaultId>,
+}
+
+impl Held {
+    /// A fault that resolved to nothing yet.
+    pub fn of(fault: Fault) -> Self {
+        Self { fault, hosts: vec![], links: vec![], disks: vec![], connections: vec![] }
+    }
 }
 
 /// Faults in force, in the order of their strikes.
@@ -111,5 +121,16 @@ impl InForce {
     pub fn link(&self, link: (Host, Host)) -> LinkState {
         let state = |fault: &Fault| if let Fault::Cut { state, .. } = fault { Some(*state) } else { None };
         self.over(link).filter_map(state).max().unwrap_or(LinkState::Up)
+    }
+
+    /// Every change of what the link is like, in the order of the strikes.
+    pub fn changes(&self, link: (Host, Host)) -> impl Iterator<Item = &LinkChange> {
+        self.over(link).filter_map(|fault| if let Fault::Link { change, .. } = fault { Some(change) } else { None })
+    }
+
+    pub fn listening(&self, host: Host) -> Listening {
+        let listening =
+            |fault: &Fault| if let Fault::Listen { listening, .. } = fault { Some(*listening) } else { None };
+        self.last(host, listening).unwrap_or_default()
     }
 }

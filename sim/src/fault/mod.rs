@@ -18,6 +18,7 @@ use crate::clock::Leap;
 use crate::disk::DiskFaultKind;
 use crate::event::LinkState;
 use crate::gc::GcProfile;
+use crate::net::{ConnectionFault, Latency, LinkProfile, Listening, NetError};
 use crate::stop::DiskFate;
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,125 @@ pub enum Fault {
         /// What becomes of segments.
         state: LinkState,
     },
+    /// Links between two places are not what they usually are.
+    Link {
+        /// Where bytes leave.
+        from: Place,
+        /// Where they arrive.
+        to: Place,
+        /// The other direction too.
+        #[serde(default)]
+        both: bool,
+        /// In what they differ.
+        change: LinkChange,
+    },
+    /// Something goes wrong with single connections, while others over the same links are well.
+    Connection {
+        /// Who connected; `None`: anybody.
+        #[serde(default)]
+        from: Option<Place>,
+        /// Who listened; `None`: anybody.
+        #[serde(default)]
+        to: Option<Place>,
+        /// What it is for, as the one who connected said; `None`: anything.
+        #[serde(default)]
+        role: Option<String>,
+        /// Those that are made while the fault is in force, too. Otherwise there must be live ones.
+        #[serde(default)]
+        new: bool,
+        /// What goes wrong.
+        what: ConnectionFault,
+    },
+    /// Connects are not answered as they should be, though somebody listens.
+    Listen {
+        /// Where they arrive.
+        on: Place,
+        /// What becomes of them.
+        listening: Listening,
+    },
+}
+
+/// In what a link differs from what it usually is. Of several that say the same thing the last one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum LinkChange {
+    /// Segments take so long.
+    Slow(Latency),
+    /// Segments take up to so much longer, each by its own draw.
+    Jitter {
+        /// Nanoseconds.
+        ns: u64,
+    },
+    /// It carries only so much.
+    Narrow {
+        /// Bytes a second.
+        bytes_per_second: u64,
+        /// Bytes that may wait for the wire; 0 is without limit.
+        queue_bytes: u64,
+    },
+    /// Segments are lost.
+    Loss {
+        /// Parts in a million.
+        ppm: u32,
+    },
+    /// Segments arrive with a bit flipped.
+    Corrupt {
+        /// Parts in a million.
+        ppm: u32,
+    },
+    /// Reads and writes take less than they could.
+    Partial {
+        /// Parts in a million.
+        ppm: u32,
+    },
+}
+
+impl LinkChange {
+    /// Puts it into a profile.
+    pub fn apply(&self, profile: &mut LinkProfile) {
+        match *self {
+            Self::Slow(latency) => profile.latency = latency,
+            Self::Jitter { ns } => profile.jitter_ns = ns,
+            Self::Narrow { bytes_per_second, queue_bytes } => {
+                (profile.bytes_per_second, profile.queue_bytes) = (bytes_per_second, queue_bytes);
+            }
+            Self::Loss { ppm } => profile.loss_ppm = ppm,
+            Self::Corrupt { ppm } => profile.corrupt_ppm = ppm,
+            Self::Partial { ppm } => profile.partial_ppm = ppm,
+        }
+    }
+
+    /// That it is one, and possible.
+    ///
+    /// # Errors
+    /// [`NetError`]: what cannot be, with its value.
+    pub fn check(&self) -> Result<(), NetError> {
+        let (what, value) = match *self {
+            Self::Slow(_) => ("", 1),
+            Self::Jitter { ns } => ("a jitter", ns),
+            Self::Narrow { bytes_per_second, .. } => ("the bandwidth of a link", bytes_per_second),
+            Self::Loss { ppm } => ("a loss", u64::from(ppm)),
+            Self::Corrupt { ppm } => ("a corruption", u64::from(ppm)),
+            Self::Partial { ppm } => ("a share of partial reads and writes", u64::from(ppm)),
+        };
+        if value == 0 {
+            return Err(NetError::Zero { what });
+        }
+        let mut profile = LinkProfile::new(Latency::fixed(1));
+        self.apply(&mut profile);
+        profile.check()
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Slow(_) => "slow",
+            Self::Jitter { .. } => "jitter",
+            Self::Narrow { .. } => "narrow",
+            Self::Loss { .. } => "loss",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Partial { .. } => "partial",
+        }
+    }
 }
 
 /// How often a disk fault strikes while it is in force.
@@ -231,6 +351,10 @@ impl Fault {
             Self::Leap { leap: Leap::Smeared { .. }, .. } => "leap-smear",
             Self::Disk { kind, .. } => table::disk_name(*kind),
             Self::Cut { state, both, .. } => table::cut_name(*state, *both),
+            Self::Link { change, .. } => change.name(),
+            Self::Connection { what, .. } => table::connection_name(*what),
+            Self::Listen { listening: Listening::Silent, .. } => "no-answer",
+            Self::Listen { .. } => "refuse",
         }
     }
 
@@ -239,7 +363,7 @@ impl Fault {
         fault_info(self.name()).expect("every fault is in the table, as a test holds")
     }
 
-    /// The places that it strikes: one, or the two ends of links.
+    /// The places that it strikes: one, or the two ends of links; for connections those that are named.
     pub fn places(&self) -> Vec<&Place> {
         match self {
             Self::Kill { on }
@@ -257,8 +381,10 @@ impl Fault {
             | Self::Drift { on, .. }
             | Self::TimerDrift { on, .. }
             | Self::Leap { on, .. }
-            | Self::Disk { on, .. } => vec![on],
-            Self::Cut { from, to, .. } => vec![from, to],
+            | Self::Disk { on, .. }
+            | Self::Listen { on, .. } => vec![on],
+            Self::Cut { from, to, .. } | Self::Link { from, to, .. } => vec![from, to],
+            Self::Connection { from, to, .. } => from.iter().chain(to).collect(),
         }
     }
 

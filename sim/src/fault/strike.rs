@@ -7,6 +7,7 @@ use crate::disk::{DiskFault, DiskFaultId, When};
 use crate::event::LinkState;
 use crate::hosts::HostError;
 use crate::limits::Limits;
+use crate::net::{ConnectionFault, ConnectionFaultId, ConnectionMatch, Listening};
 use crate::stage::{Host, HostState, World};
 use std::collections::BTreeSet;
 
@@ -34,6 +35,9 @@ pub(super) fn check(fault: &Fault) -> Result<(), FaultError> {
         }
         Fault::Disk { .. } => Ok(disk_fault(fault, 0).check()?),
         Fault::Cut { state: LinkState::Up, .. } => Err(FaultError::LinkUp),
+        Fault::Link { change, .. } => Ok(change.check()?),
+        Fault::Connection { what, .. } => Ok(what.check()?),
+        Fault::Listen { listening: Listening::Normal, .. } => Err(FaultError::Listens),
         _ => Ok(()),
     }
 }
@@ -61,8 +65,13 @@ impl World {
                 name: name.clone(),
                 known: self.hosts().into_iter().map(|host| self.name(host)).collect(),
             }),
-            Place::Rack(_) | Place::DataCentre(_) => Err(FaultError::NoGroup { place: place.to_string() }),
+            Place::Rack(rack) => self.group(place, self.hosts_in_rack(rack)),
+            Place::DataCentre(name) => self.group(place, self.hosts_in_data_centre(name)),
         }
+    }
+
+    fn group(&self, place: &Place, hosts: Vec<Host>) -> Result<Vec<Host>, FaultError> {
+        if hosts.is_empty() { Err(FaultError::NoGroup { place: place.to_string() }) } else { Ok(hosts) }
     }
 
     /// Does a fault to the world; it is in force until it is mended. Faults in force may overlap: a host or a link is as
@@ -74,9 +83,14 @@ impl World {
     /// another is under way.
     pub fn strike(&self, fault: &Fault) -> Result<Struck, FaultError> {
         fault.check()?;
-        let mut held = Held { fault: fault.clone(), hosts: vec![], links: vec![], disks: vec![] };
+        let mut held = Held::of(fault.clone());
         match fault {
-            Fault::Cut { from, to, both, .. } => held.links = self.links_of(from, to, *both)?,
+            Fault::Cut { from, to, both, .. } | Fault::Link { from, to, both, .. } => {
+                held.links = self.links_of(from, to, *both)?;
+            }
+            Fault::Connection { from, to, role, new, what } => {
+                held.connections = self.break_connections(from.as_ref(), to.as_ref(), role.as_deref(), *new, *what)?;
+            }
             _ => held.hosts = self.hosts_of(fault.places()[0])?,
         }
         match fault {
@@ -98,6 +112,7 @@ impl World {
         for (host, id) in &held.disks {
             self.clear_disk_fault(*host, *id);
         }
+        held.connections.iter().for_each(|id| self.clear_connection_fault(*id));
         held.hosts.iter().for_each(|host| self.end_on(*host, &held.fault));
         held.links.iter().for_each(|link| self.refresh_link(*link));
         true
@@ -129,6 +144,31 @@ impl World {
             }
         }
         Ok(set)
+    }
+
+    /// Sets a fault on connections between every pair of hosts that is meant. One that concerns live connections alone needs
+    /// some.
+    fn break_connections(
+        &self,
+        from: Option<&Place>,
+        to: Option<&Place>,
+        role: Option<&str>,
+        new: bool,
+        what: ConnectionFault,
+    ) -> Result<Vec<ConnectionFaultId>, FaultError> {
+        let ends = |place: Option<&Place>| match place {
+            Some(place) => Ok(self.hosts_of(place)?.into_iter().map(Some).collect()),
+            None => Ok::<_, FaultError>(vec![None]),
+        };
+        let (starts, ends) = (ends(from)?, ends(to)?);
+        let pairs = starts.iter().flat_map(|from| ends.iter().map(move |to| (*from, *to)));
+        let matches: Vec<ConnectionMatch> = pairs
+            .map(|(from, to)| ConnectionMatch { from, to, role: role.map(str::to_owned), also_new: new })
+            .collect();
+        if !new && matches.iter().all(|which| self.connections(which) == 0) {
+            return Err(FaultError::NoConnection);
+        }
+        Ok(matches.into_iter().map(|which| self.add_connection_fault(which, what)).collect::<Result<_, _>>()?)
     }
 
     fn leap_all(&self, hosts: &[Host], leap: Leap) -> Result<(), FaultError> {
@@ -193,6 +233,10 @@ impl World {
                 checked(self.set_gc(host, collector.map(super::Collector::profile)));
             }
             Fault::Skew { .. } => self.set_clock_right(host),
+            Fault::Listen { .. } => {
+                let listening = self.with(|world| world.faults.listening(host));
+                checked(self.set_listening(host, listening));
+            }
             Fault::Drift { .. } => {
                 let ppm = self.with(|world| world.faults.drift_ppm(host));
                 checked(self.set_wall_drift_ppm(host, ppm));
@@ -218,8 +262,13 @@ impl World {
     }
 
     fn refresh_link(&self, (from, to): (Host, Host)) {
-        let state = self.with(|world| world.faults.link((from, to)));
+        let (state, profile) = self.with(|world| {
+            let mut profile = world.net.usual(from.0, to.0);
+            world.faults.changes((from, to)).for_each(|change| change.apply(&mut profile));
+            (world.faults.link((from, to)), profile)
+        });
         checked(self.set_link(from, to, state));
+        checked(self.set_link_profile(from, to, profile));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::disk::{DISK_FAULTS, DiskFaultKind};
 use crate::event::LinkState;
+use crate::net::ConnectionFault;
 use serde::{Deserialize, Serialize};
 
 /// What a fault is done to.
@@ -85,10 +86,103 @@ pub const FAULTS: &[FaultInfo] = &[
     ),
     new(
         FaultFamily::Network,
+        "slow",
+        "segments take longer over a link",
+        "Slack, 4 January 2021: a transit gateway that did not grow with its load; requests waited until no thread was left",
+        "https://www.thestack.technology/slack-outage-cloud-api/",
+    ),
+    new(
+        FaultFamily::Network,
         "stall",
         "bytes wait in the network, none is lost, and all arrive after the heal",
         "a network card that sent pause frames without end held the traffic of a data centre network (Guo et al., SIGCOMM 2016)",
         "https://studylib.net/doc/18875832/rdma-over-commodity-ethernet-at-scale",
+    ),
+    new(
+        FaultFamily::Network,
+        "reset",
+        "something in between answers what passes a link with an RST",
+        "Comcast, 2007: forged RSTs ended its customers' file-sharing connections",
+        "https://www.eff.org/es/deeplinks/2007/10/eff-tests-agree-ap-comcast-forging-packets-to-interfere",
+    ),
+    new(
+        FaultFamily::Network,
+        "jitter",
+        "segments take longer by their own draws; a stream keeps its order",
+        "no public incident known",
+        "",
+    ),
+    new(
+        FaultFamily::Network,
+        "narrow",
+        "a link carries few bytes a second, and what does not fit its queue is lost",
+        "a card that fell from 1 Gbit/s to 1 kbit/s slowed the work of a hundred nodes, told among the 101 reports of Gunawi et al., FAST 2018",
+        "https://www.usenix.org/conference/fast18/presentation/gunawi",
+    ),
+    new(
+        FaultFamily::Network,
+        "loss",
+        "segments are lost, and sent again later each time",
+        "a year of a new cluster at Google: five racks go wonky, and 40 to 80 machines see half of their packets lost (Dean, LADIS 2009)",
+        "https://github.com/pbailis/partitions-post",
+    ),
+    new(
+        FaultFamily::Network,
+        "corrupt",
+        "segments arrive with a bit flipped, as when a checksum misses it",
+        "the TCP checksum misses one in 16 million to 10 billion damaged packets (Stone and Partridge, SIGCOMM 2000); Linux containers did not check it (Twitter, 2016)",
+        "https://medium.com/vijay-pandurangan/linux-kernel-bug-delivers-corrupt-tcp-ip-data-to-mesos-kubernetes-docker-containers-4986f88f7a19",
+    ),
+    new(
+        FaultFamily::Network,
+        "partial",
+        "reads and writes take less than they could, down to a byte",
+        "write(2) may write less than asked, and a socket's read gives what is there",
+        "https://man7.org/linux/man-pages/man2/write.2.html",
+    ),
+    new(
+        FaultFamily::Network,
+        "connection-reset",
+        "both ends of a connection get an RST that neither sent",
+        "Kubernetes, 2019: packets that connection tracking took for invalid were not translated, and the peer answered them with an RST",
+        "https://k8s.aluopy.cn/blog/2019/03/29/kube-proxy-subtleties-debugging-an-intermittent-connection-reset/",
+    ),
+    new(
+        FaultFamily::Network,
+        "connection-stall",
+        "the bytes of one connection wait while others pass",
+        "no public incident known",
+        "",
+    ),
+    new(
+        FaultFamily::Network,
+        "half-open",
+        "one side of a connection is forgotten without a word",
+        "NAT gateways and load balancers of Amazon forget a connection after 350 idle seconds; what is sent later arrives nowhere",
+        "https://aws.amazon.com/blogs/networking-and-content-delivery/implementing-long-running-tcp-connections-within-vpc-networking/",
+    ),
+    new(FaultFamily::Network, "slow-close", "the end of a connection arrives late", "no public incident known", ""),
+    new(
+        FaultFamily::Network,
+        "connection-corrupt",
+        "segments of one connection arrive with a bit flipped",
+        "PagerDuty, 2015: damaged bytes over IPsec passed every check and ended ZooKeeper's main thread",
+        "https://www.pagerduty.com/blog/the-discovery-of-apache-zookeepers-poison-packet/",
+    ),
+    new(
+        FaultFamily::Network,
+        "connection-delay",
+        "segments of one connection take longer",
+        "no public incident known",
+        "",
+    ),
+    new(FaultFamily::Network, "refuse", "connects are refused though somebody listens", "no public incident known", ""),
+    new(
+        FaultFamily::Network,
+        "no-answer",
+        "connects are not answered though somebody listens",
+        "an accept queue that is full: Linux lets connects go unanswered, and clients time out",
+        "https://www.michal-drozd.com/en/blog/tcpdump-syn-no-accept-backlog-trap/",
     ),
     disk("read-error", 0, "https://research.cs.wisc.edu/adsl/Publications/latent-sigmetrics07.html"),
     disk("write-error", 1, "https://kafka-options-explorer.conduktor.io/kip/112"),
@@ -288,7 +382,20 @@ pub(super) fn disk_name(kind: DiskFaultKind) -> &'static str {
 pub(super) fn cut_name(state: LinkState, both: bool) -> &'static str {
     match (state, both) {
         (LinkState::Stalled, _) => "stall",
+        (LinkState::Reset, _) => "reset",
         (_, true) => "cut",
         (_, false) => "one-way-cut",
+    }
+}
+
+/// The name of a fault of single connections.
+pub(super) fn connection_name(what: ConnectionFault) -> &'static str {
+    match what {
+        ConnectionFault::Reset => "connection-reset",
+        ConnectionFault::Stall => "connection-stall",
+        ConnectionFault::HalfOpen => "half-open",
+        ConnectionFault::SlowClose { .. } => "slow-close",
+        ConnectionFault::Corrupt { .. } => "connection-corrupt",
+        ConnectionFault::Delay { .. } => "connection-delay",
     }
 }

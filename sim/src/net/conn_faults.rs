@@ -55,7 +55,11 @@ pub enum ConnectionFault {
 }
 
 impl ConnectionFault {
-    fn check(self) -> Result<(), NetError> {
+    /// That there can be such a fault.
+    ///
+    /// # Errors
+    /// [`NetError::Zero`], [`NetError::Share`], [`NetError::TooLong`].
+    pub fn check(self) -> Result<(), NetError> {
         match self {
             Self::Reset | Self::Stall | Self::HalfOpen => Ok(()),
             Self::SlowClose { ns } | Self::Delay { ns } => {

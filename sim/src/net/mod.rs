@@ -98,7 +98,7 @@ impl Net {
     }
 
     /// What the direction between two hosts is like where nothing else was said.
-    fn usual(&self, from: u32, to: u32) -> LinkProfile {
+    pub fn usual(&self, from: u32, to: u32) -> LinkProfile {
         usual(&self.profile, self.topology.as_deref(), from, to)
     }
 
