@@ -252,83 +252,82 @@ fn every_form_of_every_verb_reads_back_from_what_it_writes() {
     assert_eq!(verbs, Action::VERBS.into_iter().collect(), "a verb has no form here");
 }
 
+/// Steps that no world could do, and what is said of them.
+const HOSTILE: &[(&str, &str)] = &[
+    ("fill = { target = \"b1\", full = 2.0 }", "`full` cannot be 2.0: a share from 0.000001 to 1 is wanted"),
+    (
+        "slow = { between = \"b1\", and = \"b2\", min = \"-1ms\", max = \"9ms\" }",
+        "`min` cannot be \"-1ms\": a duration cannot be negative",
+    ),
+    (
+        "slow = { cpu = \"b1\", min = \"0s\", max = \"9us\" }",
+        "`slow`: the least cost of a step is zero: leave it out for none, or set it to at least 1",
+    ),
+    (
+        "skew = { target = \"b1\", drift = -1000000 }",
+        "`skew`: a clock cannot be off by -1000000 parts in a million: from -999999 to 1000000",
+    ),
+    (
+        "skew = { target = \"b1\", by = \"1s\", jump = \"1s\" }",
+        "`skew` needs one of `by`, `jump`, `drift`, `timers` and `leap`",
+    ),
+    (
+        "skew = { target = \"b1\", leap = \"0s\" }",
+        "`skew`: the length of a smear is zero: leave it out for none, or set it to at least 1",
+    ),
+    ("skew = \"b1\"", "`skew` needs one of `by`, `jump`, `drift`, `timers` and `leap`"),
+    (
+        "disk = { target = \"b1\", fault = \"sync-eror\" }",
+        "there is no disk fault `sync-eror`; did you mean `sync-error`?",
+    ),
+    (
+        "disk = { target = \"b1\", fault = \"slow\", factor = 0.5 }",
+        "`factor` cannot be 0.5: a number of at least 1 is wanted",
+    ),
+    (
+        "disk = { target = \"b1\", fault = \"stuck\", probability = 0.5 }",
+        "`disk`: probability below 1 for `stuck`: a device is in that state or it is not",
+    ),
+    (
+        "limit = { target = \"b1\", open-files = 0 }",
+        "`open-files` cannot be 0: a whole number from 1 to 4294967295 is wanted",
+    ),
+    (
+        "drop = { between = \"b1\", and = \"b2\", loss = 2.0 }",
+        "`loss` cannot be 2.0: a share from 0.000001 to 1 is wanted",
+    ),
+    ("drop = { between = \"b1\", and = \"b2\" }", "`drop` needs a `loss`"),
+    (
+        "slow = { between = \"b1\", and = \"b2\", latency = \"lognormal 5ms 2ms\" }",
+        "a median of 5000000 ns and a p99 of 2000000 ns",
+    ),
+    (
+        "slow = { between = \"b1\", and = \"b2\", latency = \"normal 5ms 2ms\" }",
+        "a distribution is one of: constant TIME",
+    ),
+    (
+        "slow = { between = \"b1\", and = \"b2\", rate = 1000, queue = 100 }",
+        "a queue of 100 bytes holds not one segment",
+    ),
+    ("cut = { between = \"b1\", and = \"b2\", hold = true, reset = true }", "`hold` and `reset` exclude each other"),
+    (
+        "connection = { from = \"b1\", role = \"fetsch\", fault = \"reset\" }",
+        "`role` cannot be `fetsch`; did you mean `fetch`?",
+    ),
+    ("connection = { from = \"b1\", fault = \"delay\" }", "`connection` needs `by`, how much later"),
+    ("connection = { fault = \"reset\" }", "`connection` needs `from` or `to`"),
+    ("listen = { target = \"b1\", answer = \"yes\" }", "`answer` cannot be `yes`"),
+    ("gc = { target = \"b1\", collector = \"g1\" }", "`collector` cannot be `g1`; did you mean `zgc`?"),
+    ("crash = \"rack(c)\"", "there is no rack `c`; did you mean `a`?"),
+    ("crash = \"data-centre(z)\"", "there is no data centre `z`; did you mean `x`?"),
+    ("crash = { target = \"b1\", hard = true }", "`crash` has no key `hard`"),
+    ("cut = \"b1\"", "a link needs its two ends"),
+    ("stop = { within = \"1s\" }", "`stop` needs a `target`"),
+];
+
 #[test]
 fn what_no_world_could_do_is_refused_with_its_place_and_its_value() {
-    let golden = [
-        ("fill = { target = \"b1\", full = 2.0 }", "`full` cannot be 2.0: a share from 0.000001 to 1 is wanted"),
-        (
-            "slow = { between = \"b1\", and = \"b2\", min = \"-1ms\", max = \"9ms\" }",
-            "`min` cannot be \"-1ms\": a duration cannot be negative",
-        ),
-        (
-            "slow = { cpu = \"b1\", min = \"0s\", max = \"9us\" }",
-            "`slow`: the least cost of a step is zero: leave it out for none, or set it to at least 1",
-        ),
-        (
-            "skew = { target = \"b1\", drift = -1000000 }",
-            "`skew`: a clock cannot be off by -1000000 parts in a million: from -999999 to 1000000",
-        ),
-        (
-            "skew = { target = \"b1\", by = \"1s\", jump = \"1s\" }",
-            "`skew` needs one of `by`, `jump`, `drift`, `timers` and `leap`",
-        ),
-        (
-            "skew = { target = \"b1\", leap = \"0s\" }",
-            "`skew`: the length of a smear is zero: leave it out for none, or set it to at least 1",
-        ),
-        ("skew = \"b1\"", "`skew` needs one of `by`, `jump`, `drift`, `timers` and `leap`"),
-        (
-            "disk = { target = \"b1\", fault = \"sync-eror\" }",
-            "there is no disk fault `sync-eror`; did you mean `sync-error`?",
-        ),
-        (
-            "disk = { target = \"b1\", fault = \"slow\", factor = 0.5 }",
-            "`factor` cannot be 0.5: a number of at least 1 is wanted",
-        ),
-        (
-            "disk = { target = \"b1\", fault = \"stuck\", probability = 0.5 }",
-            "`disk`: probability below 1 for `stuck`: a device is in that state or it is not",
-        ),
-        (
-            "limit = { target = \"b1\", open-files = 0 }",
-            "`open-files` cannot be 0: a whole number from 1 to 4294967295 is wanted",
-        ),
-        (
-            "drop = { between = \"b1\", and = \"b2\", loss = 2.0 }",
-            "`loss` cannot be 2.0: a share from 0.000001 to 1 is wanted",
-        ),
-        ("drop = { between = \"b1\", and = \"b2\" }", "`drop` needs a `loss`"),
-        (
-            "slow = { between = \"b1\", and = \"b2\", latency = \"lognormal 5ms 2ms\" }",
-            "a median of 5000000 ns and a p99 of 2000000 ns",
-        ),
-        (
-            "slow = { between = \"b1\", and = \"b2\", latency = \"normal 5ms 2ms\" }",
-            "a distribution is one of: constant TIME",
-        ),
-        (
-            "slow = { between = \"b1\", and = \"b2\", rate = 1000, queue = 100 }",
-            "a queue of 100 bytes holds not one segment",
-        ),
-        (
-            "cut = { between = \"b1\", and = \"b2\", hold = true, reset = true }",
-            "`hold` and `reset` exclude each other",
-        ),
-        (
-            "connection = { from = \"b1\", role = \"fetsch\", fault = \"reset\" }",
-            "`role` cannot be `fetsch`; did you mean `fetch`?",
-        ),
-        ("connection = { from = \"b1\", fault = \"delay\" }", "`connection` needs `by`, how much later"),
-        ("connection = { fault = \"reset\" }", "`connection` needs `from` or `to`"),
-        ("listen = { target = \"b1\", answer = \"yes\" }", "`answer` cannot be `yes`"),
-        ("gc = { target = \"b1\", collector = \"g1\" }", "`collector` cannot be `g1`; did you mean `zgc`?"),
-        ("crash = \"rack(c)\"", "there is no rack `c`; did you mean `a`?"),
-        ("crash = \"data-centre(z)\"", "there is no data centre `z`; did you mean `x`?"),
-        ("crash = { target = \"b1\", hard = true }", "`crash` has no key `hard`"),
-        ("cut = \"b1\"", "a link needs its two ends"),
-        ("stop = { within = \"1s\" }", "`stop` needs a `target`"),
-    ];
-    for (step, message) in golden {
+    for (step, message) in HOSTILE {
         let error = Script::from_toml("a.toml", &format!("{VERBS}{step}\n")).expect_err(step).to_string();
         assert!(error.starts_with("a.toml:16:") && error.contains(message), "{step}\n{error}");
     }
