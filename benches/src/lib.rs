@@ -6,6 +6,10 @@ use klamm_scenarios::stage::{RunOptions, RunResult, run};
 use klamm_sim::{Latency, NetProfile, SimConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// The allocator of the `klamm` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const STANDARD: &str = include_str!("../standard-seed.toml");
 const ECHO_BYTES: usize = 256;
 

@@ -27,6 +27,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// True if there is none.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.open_files.is_none() && self.memory_bytes.is_none()
+    }
+
     pub(crate) fn check(self) -> Result<Self, HostError> {
         match self {
             Self { open_files: Some(0), .. } => Err(HostError::Zero { what: "the limit on open files" }),

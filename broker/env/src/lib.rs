@@ -183,6 +183,9 @@ pub trait File: Send + Sync {
     fn write_at(&self, position: u64, data: Bytes) -> BoxFuture<io::Result<()>>;
     /// Up to `len` bytes; fewer at the end of the file, none beyond it.
     fn read_at(&self, position: u64, len: u32) -> BoxFuture<io::Result<Bytes>>;
+    /// The same at once, if memory holds these bytes and nothing is to be waited for, as Linux answers with `RWF_NOWAIT`.
+    /// `None` says nothing but that [`File::read_at`] is to be asked.
+    fn read_cached(&self, position: u64, len: u32) -> Option<Bytes>;
     /// Cuts or extends (with zeros) to `len` bytes.
     fn truncate(&self, len: u64) -> BoxFuture<io::Result<()>>;
     /// Makes the content durable: what was in the cache when this was called.

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Beyond so many the kept handles are dropped, all of them: files are few, or the limit of the system is near.
 const OPEN_FILES_MAX: usize = 512;
 
+/// Larger reads are asked for, even if memory holds all of it: copying them is work that a step must not wait for.
+const CACHED_BYTES_MAX: u32 = 1 << 20;
+
 /// Serves a lane until the node ends.
 pub(crate) async fn serve(driver: Arc<Driver>, lane: LaneName, worker: usize) {
     let mut next = None;
@@ -90,6 +93,16 @@ impl Files {
 
     async fn len(&self, env: &Env, path: &str) -> io::Result<u64> {
         self.existing(env, path).await?.len().await
+    }
+
+    /// What a read gives at once, if its file is open and memory holds the bytes.
+    pub(crate) fn read_cached(&self, op: &DiskOp) -> Option<DiskResult> {
+        let DiskOp::Read { path, position, len } = op else { return None };
+        if *len > CACHED_BYTES_MAX {
+            return None;
+        }
+        let data = self.lock().files.get(path)?.read_cached(*position, *len)?;
+        Some(Ok(DiskOut::Data(data)))
     }
 
     async fn read(&self, env: &Env, path: &str, position: u64, len: u32) -> io::Result<Bytes> {

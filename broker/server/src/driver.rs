@@ -38,6 +38,8 @@ pub(crate) struct State {
     next_request: u32,
     /// The seat whose task steps the node right now: it needs no waking.
     stepping: Option<u32>,
+    /// Completions of what needed no waiting.
+    at_once: VecDeque<Event>,
     writes: Lane,
     reads: Lane,
     sends: VecDeque<Call>,
@@ -77,6 +79,7 @@ impl Driver {
             free_seats: Vec::new(),
             next_request: 0,
             stepping: None,
+            at_once: VecDeque::new(),
             writes: Lane::default(),
             reads: Lane::default(),
             sends: VecDeque::new(),
@@ -96,7 +99,7 @@ impl Driver {
 
     /// Steps the node and sees to it that its commands are performed.
     pub(crate) fn step(self: &Arc<Self>, event: Event) {
-        self.with(|state| state.step(&self.env, event));
+        self.with(|state| state.step(&self.env, &self.files, event));
     }
 
     /// Works under the lock, then sends what that queued.
@@ -161,7 +164,7 @@ impl Driver {
         self.with(|state| {
             let token = state.open_request(seat, cx);
             state.stepping = Some(seat);
-            state.step(&self.env, Event::Request { token, request });
+            state.step(&self.env, &self.files, Event::Request { token, request });
             state.stepping = None;
             state.seats[seat as usize].answer.take()
         })
@@ -192,7 +195,7 @@ impl Driver {
     /// Tells the node, and takes the lane's next operation if there is one.
     pub(crate) fn disk_done(self: &Arc<Self>, event: Event, lane: LaneName) -> Option<Work> {
         self.with(|state| {
-            state.step(&self.env, event);
+            state.step(&self.env, &self.files, event);
             if self.is_over() { None } else { state.lane(lane).pop() }
         })
     }
@@ -228,17 +231,22 @@ fn keep_waker(kept: &mut Waker, cx: &Context<'_>) {
 }
 
 impl State {
-    fn step(&mut self, env: &Env, event: Event) {
-        if self.over.load(Ordering::Acquire) {
-            return;
+    /// Steps the node for an event, and then for what that brought at once.
+    fn step(&mut self, env: &Env, files: &Files, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            if self.over.load(Ordering::Acquire) {
+                return self.at_once.clear();
+            }
+            let now = Now { mono_ns: env.clock.mono_ns(), wall_ms: env.clock.wall_ms() };
+            let mut out = std::mem::take(&mut self.out);
+            self.node.step(now, event, &mut out);
+            for command in out.drain() {
+                self.perform(command, files, now);
+            }
+            self.out = out;
+            next = self.at_once.pop_front();
         }
-        let now = Now { mono_ns: env.clock.mono_ns(), wall_ms: env.clock.wall_ms() };
-        let mut out = std::mem::take(&mut self.out);
-        self.node.step(now, event, &mut out);
-        for command in out.drain() {
-            self.perform(command, now);
-        }
-        self.out = out;
         if self.node.deadline().is_some_and(|due| due < self.armed_ns) {
             self.armed_ns = 0;
             self.main.wake_by_ref();
@@ -256,10 +264,13 @@ impl State {
         token
     }
 
-    fn perform(&mut self, command: Command, now: Now) {
+    fn perform(&mut self, command: Command, files: &Files, now: Now) {
         match command {
             Command::Disk { id, op } if op.mutates() => self.writes.push((id, op)),
-            Command::Disk { id, op } => self.reads.push((id, op)),
+            Command::Disk { id, op } => match files.read_cached(&op) {
+                Some(result) => self.at_once.push_back(Event::DiskDone { id, result }),
+                None => self.reads.push((id, op)),
+            },
             Command::Send { to, role, id, request, timeout_ms } => {
                 self.sends.push_back(Call { to, role, id, request, deadline_ns: now.after_ms(timeout_ms) });
             }

@@ -226,12 +226,11 @@ impl Drives {
             Request::Len(file) => return model.len(file.file).map(Reply::Len),
             Request::Write(file, position, data) => {
                 let start = position.map_or_else(|| model.len(file.file), Ok)?;
-                model.write_at(file.file, start, data, now)?;
+                model.write_piece(file.file, start, data, now)?;
                 self.wrote(*file, start, data.len() as u64);
             }
             Request::Read(file, start, len) => {
-                let data = model.read_at(file.file, *start, *len)?;
-                return Ok(Reply::Data(Bytes::copy_from_slice(data)));
+                return model.read_at(file.file, *start, *len).map(Reply::Data);
             }
             Request::Truncate(file, len) => model.truncate(file.file, *len, now)?,
             Request::Sync(_) | Request::SyncDir(_) => model.sync_finish(mark.expect("a sync that was begun").mark),
@@ -264,6 +263,18 @@ impl Drives {
 
     fn keeps_account(&self, at: usize) -> bool {
         self.drives[at].device.profile.miss_ns.is_some()
+    }
+
+    /// Whether nothing special is true of a file's device: no fault is set, and all that it holds is in memory.
+    pub fn is_plain(&self, file: OpenFile) -> bool {
+        let at = file.drive as usize;
+        self.armed.is_empty() && !self.drives[at].removed && !self.keeps_account(at)
+    }
+
+    /// The bytes of a file that is plain; `None` if it is not open any more.
+    pub fn read_cached(&self, file: OpenFile, position: u64, len: u32) -> Option<Bytes> {
+        assert!(self.is_plain(file), "only what is surely in memory");
+        self.drives[file.drive as usize].model.read_at(file.file, position, len).ok()
     }
 
     /// How many bytes of a read the device has to give, counted in whole pieces; they are in memory from now on.

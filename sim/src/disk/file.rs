@@ -3,7 +3,9 @@
 //! Undoing every pending change, newest first, gives the durable content. So a sync drops records from the front of the log,
 //! an append costs one record without any bytes, and reading costs nothing.
 
+use super::content::Content;
 use super::draw;
+use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +19,7 @@ const JOIN_NS: u64 = 100_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct FileData {
-    bytes: Vec<u8>,
+    content: Content,
     pending: VecDeque<Pending>,
     /// A sync was issued since the last change: the next append must not join a record that the sync covers.
     sealed: bool,
@@ -77,25 +79,31 @@ pub(super) struct Changed {
 
 impl FileData {
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.content.len()
     }
 
-    pub(super) fn read(&self, position: u64, len: u32) -> &[u8] {
-        let start = usize::try_from(position).unwrap_or(usize::MAX).min(self.bytes.len());
-        let end = start.saturating_add(len as usize).min(self.bytes.len());
-        &self.bytes[start..end]
+    pub(super) fn read(&self, position: u64, len: u32) -> Bytes {
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(self.len());
+        let end = start.saturating_add(len as usize).min(self.len());
+        self.content.read(start, end)
     }
 
     /// Writes `data` at `start`; a gap before it becomes zeros.
-    pub(super) fn write(&mut self, start: usize, data: &[u8], now_ns: u64, sequence: u64) -> Changed {
-        let len_before = self.bytes.len();
-        if start == len_before && self.joins(data.len(), now_ns) {
-            self.bytes.extend_from_slice(data);
-            return Changed { new_record: false, dirty: data.len() as u64 };
+    pub(super) fn write(&mut self, start: usize, data: &Bytes, now_ns: u64, sequence: u64) -> Changed {
+        let len_before = self.len();
+        if start == len_before {
+            let joins = self.joins(data.len(), now_ns);
+            self.content.append(data);
+            if joins {
+                return Changed { new_record: false, dirty: data.len() as u64 };
+            }
         }
-        let overlap = len_before.min(start.saturating_add(data.len()));
-        let old = self.bytes.get(start..overlap).unwrap_or_default().to_vec();
-        put(&mut self.bytes, start, data);
+        let mut old = vec![];
+        if start != len_before {
+            let overlap = len_before.min(start.saturating_add(data.len()));
+            old = self.content.read(start.min(overlap), overlap).to_vec();
+            self.content.change(|bytes| put(bytes, start, data));
+        }
         let change = Change::Write { start, len: data.len(), len_before, old };
         self.push(change, now_ns, sequence);
         Changed { new_record: true, dirty: data.len() as u64 }
@@ -103,7 +111,7 @@ impl FileData {
 
     /// True, and the last record grown, if an append of `len` bytes now may join it.
     fn joins(&mut self, len: usize, now_ns: u64) -> bool {
-        let end = self.bytes.len();
+        let end = self.len();
         let Some(last) = self.pending.back_mut().filter(|_| !self.sealed) else { return false };
         match &mut last.change {
             Change::Write { start, len: held, old, .. }
@@ -120,9 +128,9 @@ impl FileData {
     }
 
     pub(super) fn resize(&mut self, len: usize, now_ns: u64, sequence: u64) {
-        let len_before = self.bytes.len();
-        let removed = self.bytes.get(len..).unwrap_or_default().to_vec();
-        self.bytes.resize(len, 0);
+        let len_before = self.len();
+        let removed = self.content.read(len.min(len_before), len_before).to_vec();
+        self.content.change(|bytes| bytes.resize(len, 0));
         self.push(Change::Resize { len_before, len_after: len, removed }, now_ns, sequence);
     }
 
@@ -158,7 +166,7 @@ impl FileData {
     /// Takes all changes up to `sequence` out of the log. If they arrive, the platter gets the pages that they touched, as
     /// those were then, with all that else was in these pages.
     fn retire(&mut self, sequence: u64, arrive: bool) -> Vec<(u64, u64)> {
-        let mut base = self.bytes.clone();
+        let mut base = self.content.flat().to_vec();
         let mut redo: Vec<Redo> = self.pending.iter().rev().map(|pending| pending.change.undo(&mut base)).collect();
         redo.reverse();
         let mut platter = self.platter.take().unwrap_or_else(|| base.clone());
@@ -193,19 +201,21 @@ impl FileData {
     /// True if no pending change touches these bytes, so that the platter may have other ones without more ado. Those behind the
     /// end of the file are clean.
     pub(super) fn is_clean(&self, start: u64, end: u64) -> bool {
-        let end = end.min(self.bytes.len() as u64);
+        let end = end.min(self.len() as u64);
         start >= end || self.pending.iter().all(|pending| pending.change.spares(start, end))
     }
 
     /// The page cache lets go of clean bytes: they read as on the platter from now on.
     pub(super) fn evict(&mut self, start: u64, end: u64) {
-        let end = end.min(self.bytes.len() as u64);
+        let end = end.min(self.len() as u64);
         assert!(self.is_clean(start, end), "only clean pages are evicted");
         let Some(platter) = &self.platter else { return };
-        for place in start as usize..end as usize {
-            self.bytes[place] = platter.get(place).copied().unwrap_or(0);
-        }
-        if self.pending.is_empty() && *platter == self.bytes {
+        self.content.change(|bytes| {
+            for place in start as usize..end as usize {
+                bytes[place] = platter.get(place).copied().unwrap_or(0);
+            }
+        });
+        if self.pending.is_empty() && *platter == self.content.flat() {
             self.platter = None;
         }
     }
@@ -213,8 +223,8 @@ impl FileData {
     /// Clean bytes become others, in the cache and on the platter.
     pub(super) fn damage(&mut self, start: u64, data: &[u8]) {
         let (start, end) = (start as usize, start as usize + data.len());
-        assert!(end <= self.bytes.len() && self.is_clean(start as u64, end as u64), "only clean bytes are damaged");
-        self.bytes[start..end].copy_from_slice(data);
+        assert!(end <= self.len() && self.is_clean(start as u64, end as u64), "only clean bytes are damaged");
+        self.content.change(|bytes| bytes[start..end].copy_from_slice(data));
         if let Some(platter) = &mut self.platter {
             put(platter, start, data);
         }
@@ -230,25 +240,28 @@ impl FileData {
         if self.pending.is_empty() && self.platter.is_none() {
             return Loss::default();
         }
-        let before = self.bytes.clone();
+        // Below the first byte that anything pending touched all stays as it is.
+        let from =
+            if self.platter.is_some() { 0 } else { self.pending.iter().map(|p| p.change.from()).min().unwrap_or(0) };
+        let before = self.content.read(from, self.len());
         let dirty = self.dirty();
         let sequences: Vec<u64> = self.pending.iter().map(|pending| pending.sequence).collect();
         let redo = self.undo_all();
         match self.platter.take() {
-            Some(platter) => self.bytes = platter,
+            Some(platter) => self.content.change(|bytes| *bytes = platter),
             None => assert!(!redo.is_empty(), "something was pending"),
         }
-        match rule {
-            Rule::Journal { until, holes } => survive_journal(&mut self.bytes, &sequences, &redo, until, holes, rng),
+        self.content.change(|bytes| match rule {
+            Rule::Journal { until, holes } => survive_journal(bytes, &sequences, &redo, until, holes, rng),
             Rule::Own | Rule::Loose => match draw(rng, 4) {
                 0 => {}
-                1 => redo.iter().for_each(|change| change.apply(&mut self.bytes)),
-                2 => survive_prefix(&mut self.bytes, &redo, rng),
-                _ if rule == Rule::Loose => survive_loosely(&mut self.bytes, &redo, rng),
-                _ => survive_sectors(&mut self.bytes, &redo, rng),
+                1 => redo.iter().for_each(|change| change.apply(bytes)),
+                2 => survive_prefix(bytes, &redo, rng),
+                _ if rule == Rule::Loose => survive_loosely(bytes, &redo, rng),
+                _ => survive_sectors(bytes, &redo, rng),
             },
-        }
-        let lost = different(&before, &self.bytes);
+        });
+        let lost = different(&before, self.content.flat().get(from..).unwrap_or_default());
         Loss { lost, kept: dirty.saturating_sub(lost) }
     }
 
@@ -256,7 +269,7 @@ impl FileData {
     fn undo_all(&mut self) -> Vec<Redo> {
         let mut redo = Vec::with_capacity(self.pending.len());
         while let Some(pending) = self.pending.pop_back() {
-            redo.push(pending.change.undo(&mut self.bytes));
+            redo.push(self.content.change(|bytes| pending.change.undo(bytes)));
         }
         redo.reverse();
         redo
@@ -268,6 +281,14 @@ impl Change {
         match self {
             Change::Write { len, .. } => *len as u64,
             Change::Resize { .. } => 0,
+        }
+    }
+
+    /// The first byte that it touched.
+    fn from(&self) -> usize {
+        match *self {
+            Change::Write { start, len_before, .. } => start.min(len_before),
+            Change::Resize { len_before, len_after, .. } => len_before.min(len_after),
         }
     }
 

@@ -21,6 +21,7 @@
 
 mod cache;
 mod config;
+mod content;
 mod drives;
 mod fault;
 mod file;

@@ -4,6 +4,7 @@ use super::config::{DiskConfig, FileSystem};
 use super::draw;
 use super::file::{FileData, PAGE, Rule};
 use super::tree::{Entry, Order, Place, ROOT, Tree};
+use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -186,6 +187,11 @@ impl DiskModel {
 
     /// Writes at a position, whole or not at all; a gap before it reads as zeros.
     pub fn write_at(&mut self, file: FileId, position: u64, data: &[u8], now_ns: u64) -> Result<(), ErrorKind> {
+        self.write_piece(file, position, &Bytes::copy_from_slice(data), now_ns)
+    }
+
+    /// The same from shared bytes, which are kept as they are where they are appended.
+    pub fn write_piece(&mut self, file: FileId, position: u64, data: &Bytes, now_ns: u64) -> Result<(), ErrorKind> {
         self.write_back(now_ns);
         let before = self.file(file)?.len() as u64;
         if data.is_empty() {
@@ -205,7 +211,7 @@ impl DiskModel {
     }
 
     /// Up to `len` bytes; fewer at the end of the file, none beyond it.
-    pub fn read_at(&self, file: FileId, position: u64, len: u32) -> Result<&[u8], ErrorKind> {
+    pub fn read_at(&self, file: FileId, position: u64, len: u32) -> Result<Bytes, ErrorKind> {
         Ok(self.file(file)?.read(position, len))
     }
 
@@ -313,7 +319,7 @@ impl DiskModel {
     }
 
     /// Bytes of a file by its inode; empty if it is gone.
-    pub(super) fn peek(&self, inode: u32, start: u64, len: u32) -> &[u8] {
+    pub(super) fn peek(&self, inode: u32, start: u64, len: u32) -> Bytes {
         let data = self.files.get(inode as usize).and_then(Option::as_ref);
         data.map(|data| data.read(start, len)).unwrap_or_default()
     }

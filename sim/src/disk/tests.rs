@@ -49,12 +49,12 @@ fn a_process_reads_what_it_wrote() {
     disk.append(file, b"hello", 0).unwrap();
     disk.append(file, b" world", 0).unwrap();
     disk.write_at(file, 1, b"E", 0).unwrap();
-    assert_eq!(disk.read_at(file, 0, 100).unwrap(), b"hEllo world");
-    assert_eq!(disk.read_at(file, 6, 3).unwrap(), b"wor");
-    assert_eq!(disk.read_at(file, 11, 1).unwrap(), b"");
-    assert_eq!(disk.read_at(file, u64::MAX, 1).unwrap(), b"");
+    assert_eq!(disk.read_at(file, 0, 100).unwrap(), &b"hEllo world"[..]);
+    assert_eq!(disk.read_at(file, 6, 3).unwrap(), &b"wor"[..]);
+    assert_eq!(disk.read_at(file, 11, 1).unwrap(), &b""[..]);
+    assert_eq!(disk.read_at(file, u64::MAX, 1).unwrap(), &b""[..]);
     disk.write_at(file, 13, b"!", 0).unwrap();
-    assert_eq!(disk.read_at(file, 10, 9).unwrap(), b"d\0\0!");
+    assert_eq!(disk.read_at(file, 10, 9).unwrap(), &b"d\0\0!"[..]);
     disk.truncate(file, 2, 0).unwrap();
     disk.truncate(file, 4, 0).unwrap();
     assert_eq!(content(&mut disk, "a").unwrap(), b"hE\0\0");
@@ -95,7 +95,7 @@ fn a_handle_outlives_a_rename_and_a_removal_and_the_space_comes_back_at_its_clos
     disk.remove("b", 0).unwrap();
     sync_dir(&mut disk, "");
     disk.append(file, b"three", 0).unwrap();
-    assert_eq!(disk.read_at(file, 3, 100).unwrap(), b"twothree");
+    assert_eq!(disk.read_at(file, 3, 100).unwrap(), &b"twothree"[..]);
     assert_eq!(disk.used_bytes(), 11);
     disk.close(file);
     assert_eq!((disk.used_bytes(), disk.dirty_bytes()), (0, 0));

@@ -189,6 +189,10 @@ impl File for RealFile {
         self.at_once(move |file| read_up_to(file, position, len))
     }
 
+    fn read_cached(&self, _position: u64, _len: u32) -> Option<Bytes> {
+        None // the standard library cannot ask without waiting
+    }
+
     fn truncate(&self, len: u64) -> BoxFuture<io::Result<()>> {
         self.in_order(move |file| file.set_len(len))
     }
