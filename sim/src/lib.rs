@@ -51,6 +51,45 @@
 //! `examples/key_value.rs` is a whole system in under a hundred lines: a replicated key-value store, a cut between its nodes,
 //! and the seed whose run reads what is no longer true (`cargo run -p klamm-sim --example key_value`). An application that names
 //! tokio is a [`guest`].
+//!
+//! # The network
+//! Streams behave as TCP's do: connecting is a round trip, windows are bounded, a close is a FIN or an RST, and both obey the
+//! link. Time is exact to the nanosecond; nothing has a floor.
+//!
+//! A *direction* between two hosts has a [`LinkProfile`]: its [`Latency`] by one of five distributions, jitter, bandwidth with a
+//! queue of limited bytes, loss, corruption, partial reads and writes. What is lost is sent again on its own stream's clock,
+//! later each time, until the stream dies. It also has a [`LinkState`]: up, stalled, a black hole, or answering with RST.
+//! After a heal, what waited leaves promptly or with a retransmission, as drawn. [`NetProfile`] holds what all share: windows,
+//! backlog, time-outs of connects and retransmissions, keep-alive. [`Topology`] places hosts in racks and data centres.
+//!
+//! A single *connection* can be struck by who made it, with whom and what for ([`ConnectionMatch`], [`ConnectionFault`]): reset,
+//! stalled, forgotten on the way, slow to close, corrupted, delayed. A host can refuse connects or leave them without an answer
+//! ([`Listening`]).
+//!
+//! ```
+//! use klamm_env::Address;
+//! use klamm_sim::{ConnectionFault, ConnectionMatch, Latency, LinkProfile, SimConfig, Topology, run};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! let run = run(SimConfig::new(7), |world| {
+//!     let (b1, b2) = (world.add_host("b1"), world.add_host("b2"));
+//!     world.set_topology(&Topology::two_data_centres(&["b1", "b2"])).unwrap();
+//!     let slow = LinkProfile { loss_ppm: 1_000, ..Latency::Lognormal { median_ns: 2_000_000, p99_ns: 9_000_000 }.into() };
+//!     world.set_link_profile(b1, b2, slow).unwrap();
+//!     Box::pin(async move {
+//!         let mut listener = world.env(b2).net.listen(Address::new("", 9092)).await.unwrap();
+//!         let mut stream = world.env(b1).net.connect(Address::new("b2", 9092), "fetch").await.unwrap();
+//!         let mut far = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+//!         stream.write_all(b"question").await.unwrap();
+//!         far.read_exact(&mut [0; 8]).await.unwrap();
+//!         let fetches = ConnectionMatch { role: Some("fetch".to_owned()), ..ConnectionMatch::default() };
+//!         let fault = world.add_connection_fault(fetches, ConnectionFault::Reset).unwrap();
+//!         assert_eq!(fault.struck(), 1);
+//!         assert!(far.read_u8().await.is_err());
+//!     })
+//! });
+//! run.outcome.unwrap();
+//! ```
 
 #[cfg(not(madsim))]
 compile_error!(

@@ -11,6 +11,12 @@ pub const WRITE_AFTER_OWN_ABORT: Difference = Difference {
     why: "an aborted socket is closed, and the system would say EBADF: no code can depend on it, so each side has its word",
 };
 
+pub const READ_AFTER_THE_ERROR_WAS_TOLD: Difference = Difference {
+    what: "a read after a read that told of an RST",
+    why: "Linux tells an error once, then it is an end of file; the simulated stream says it each time, so that nobody takes \
+          a broken stream for one that ended in good order",
+};
+
 pub const CREATE_DIR_OVER_A_FILE: Difference = Difference {
     what: "the kind of error of making a directory where a file is",
     why: "mkdir says EEXIST for the last part of a path and ENOTDIR for any other; the simulated disk has one word for both",

@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 expectations!(
     a_close_is_an_end_of_file_behind_all_that_was_written,
     a_half_closed_stream_still_carries_the_other_direction,
+    both_ends_may_half_close_and_what_was_written_before_arrives,
+    an_end_that_was_read_stays_and_writing_goes_on_until_the_peer_resets,
+    the_backlog_keeps_connections_in_the_order_of_their_coming,
     an_abort_reaches_the_peer_as_a_reset_behind_what_had_arrived,
     an_abort_wakes_a_reader_that_waits,
     unread_bytes_turn_a_close_into_a_reset,
@@ -53,6 +56,44 @@ async fn a_half_closed_stream_still_carries_the_other_direction(stage: Stage) {
     assert_eq!(rest(&mut client).await, [7; 10_000]);
 }
 
+async fn both_ends_may_half_close_and_what_was_written_before_arrives(stage: Stage) {
+    let (mut client, mut server) = stage.pair().await;
+    client.write_all(b"one").await.unwrap();
+    client.shutdown().await.unwrap();
+    client.shutdown().await.expect("once more is nothing");
+    server.write_all(b"two").await.unwrap();
+    server.shutdown().await.unwrap();
+    assert_eq!(rest(&mut server).await, b"one");
+    assert_eq!(rest(&mut client).await, b"two");
+    assert_eq!(kind(server.write(b"more").await), ErrorKind::BrokenPipe);
+}
+
+async fn an_end_that_was_read_stays_and_writing_goes_on_until_the_peer_resets(stage: Stage) {
+    let (mut client, mut server) = stage.pair().await;
+    client.shutdown().await.unwrap();
+    assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+    server.write_all(b"heard").await.unwrap();
+    client.read_exact(&mut [0; 5]).await.unwrap();
+    client.abort();
+    stage.sleep_ms(50).await;
+    assert_eq!(kind(server.write(b"x").await), ErrorKind::BrokenPipe, "an RST behind a FIN");
+    assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+async fn the_backlog_keeps_connections_in_the_order_of_their_coming(stage: Stage) {
+    let mut listener = stage.listen().await;
+    let mut clients = vec![];
+    for number in 0..10 {
+        let mut client = stage.connect(stage.address(&*listener)).await.unwrap();
+        client.write_u8(number).await.unwrap();
+        stage.sleep_ms(2).await;
+        clients.push(client);
+    }
+    for number in 0..10 {
+        assert_eq!(accept(&mut listener).await.read_u8().await.unwrap(), number);
+    }
+}
+
 async fn an_abort_reaches_the_peer_as_a_reset_behind_what_had_arrived(stage: Stage) {
     let (mut client, mut server) = stage.pair().await;
     client.write_all(b"hello").await.unwrap();
@@ -78,6 +119,8 @@ async fn an_abort_wakes_a_reader_that_waits(stage: Stage) {
     .await;
     client.abort();
     assert_eq!(kind(reading.await), ErrorKind::ConnectionReset);
+    let again = server.read(&mut [0; 8]).await.map_err(|error| error.kind());
+    stage.differs(&READ_AFTER_THE_ERROR_WAS_TOLD, again, Err(ErrorKind::ConnectionReset), Ok(0));
     assert!(server.write(b"x").await.is_err(), "and nothing can be written");
 }
 

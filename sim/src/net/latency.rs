@@ -176,3 +176,40 @@ impl fmt::Display for Latency {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A debug and a release build, and any machine, must find the same numbers here.
+    #[test]
+    fn draws_are_the_same_in_every_build() {
+        let latencies = [
+            Latency::between(1_000, 9_000),
+            Latency::Exponential { min_ns: 1_000, mean_ns: 300_000 },
+            Latency::Lognormal { median_ns: 200_000, p99_ns: 7_000_000 },
+            Latency::Bimodal { fast_min_ns: 1, fast_max_ns: 9, slow_min_ns: 100, slow_max_ns: 900, slow_ppm: 400_000 },
+        ];
+        let digests = latencies.map(|latency| {
+            let mut rng = rng::stream(7, "latency");
+            (0..10_000).fold(0, |digest, _| rng::mix(digest ^ latency.draw(&mut rng)))
+        });
+        let found = [10836816736244965371, 2078086694092823408, 8939157292821287932, 5850914528562494625];
+        assert_eq!(digests, found);
+    }
+
+    #[test]
+    fn the_farthest_draws_are_finite_and_a_day_at_most() {
+        let tails = [
+            Latency::Exponential { min_ns: 0, mean_ns: LONGEST_NS },
+            Latency::Lognormal { median_ns: 1, p99_ns: LONGEST_NS },
+        ];
+        for latency in tails {
+            latency.check().expect("a distribution");
+            for bits in [0, u64::MAX, 1 << 63, 0xffff_ffff, 0x7fff_ffff] {
+                assert!(latency.shape(bits).min(LONGEST_NS) <= LONGEST_NS);
+            }
+            assert!(latency.shape(0) >= LONGEST_NS, "the tail is long");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use klamm_env::{Address, Env, Stream};
-use klamm_sim::{Run, SimConfig, World, run};
+use klamm_sim::{Host, Latency, Run, SimConfig, World, run};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -61,6 +61,30 @@ pub async fn deaf(env: Env) {
 
 pub async fn connect(env: &Env, to: &str) -> io::Result<Box<dyn Stream>> {
     env.net.connect(Address::new(to, 9), "test").await
+}
+
+/// Two machines, and so long for every segment in each direction between them.
+pub fn two_hosts(world: &World, ns: u64) -> (Host, Host) {
+    let (server, client) = (world.add_host("server"), world.add_host("client"));
+    world.set_latency(server, client, Latency::fixed(ns)).unwrap();
+    world.set_latency(client, server, Latency::fixed(ns)).unwrap();
+    (server, client)
+}
+
+pub type Duplex = Box<dyn Stream>;
+
+/// A connection: the end of who connects, then the end of who listens, on a port of its own.
+pub async fn joined(world: &World, client: Host, server: Host, role: &'static str) -> (Duplex, Duplex) {
+    let mut listener = world.env(server).net.listen(Address::new("", 0)).await.expect("a free port");
+    let at = Address::new(&world.name(server), listener.address().port);
+    let mine = world.env(client).net.connect(at, role).await.expect("somebody listens");
+    let theirs = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.expect("a connection");
+    (mine, theirs)
+}
+
+/// Waits so long.
+pub async fn rest(world: &World, ns: u64) {
+    world.sleep_until(world.now_ns() + ns).await;
 }
 
 /// Sends and waits for the same bytes.
