@@ -103,6 +103,9 @@ impl Node {
         self.own_disk(Step::Part, DiskOp::Write { path: temporary.clone(), data: Bytes::from(text) }, cx);
         self.own_disk(Step::Part, DiskOp::Sync { path: temporary.clone() }, cx);
         self.own_disk(Step::Part, DiskOp::Rename { from: temporary, to: path }, cx);
+        for path in parents(&self.config.log_dir) {
+            self.own_disk(Step::Part, DiskOp::SyncDir { path }, cx);
+        }
         self.own_disk(Step::MetaWritten, DiskOp::SyncDir { path: self.config.log_dir.clone() }, cx);
     }
 
@@ -258,4 +261,11 @@ mod tests {
         assert_eq!(parse_clean(b"{\"version\":0,\"brokerEpoch\":42}"), Some(42));
         assert_eq!(parse_clean(b"torn"), None);
     }
+}
+
+/// The directories above a relative one, the nearest first, down to the root: what is synced in a directory that was just
+/// made is lost with it, unless its own name is durable, too.
+fn parents(dir: &str) -> Vec<String> {
+    let parts: Vec<&str> = dir.split('/').collect();
+    (0..parts.len()).rev().map(|depth| parts[..depth].join("/")).collect()
 }
