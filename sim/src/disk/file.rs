@@ -211,8 +211,8 @@ impl FileData {
         assert!(self.is_clean(start, end), "only clean pages are evicted");
         let Some(platter) = &self.platter else { return };
         self.content.change(|bytes| {
-            for place in start as usize..end as usize {
-                bytes[place] = platter.get(place).copied().unwrap_or(0);
+            for (place, byte) in bytes.iter_mut().enumerate().take(end as usize).skip(start as usize) {
+                *byte = platter.get(place).copied().unwrap_or(0);
             }
         });
         if self.pending.is_empty() && *platter == self.content.flat() {
