@@ -4,7 +4,7 @@ use klamm_base::Guard;
 use klamm_scenarios::campaign::{difference, judge_seed};
 use klamm_scenarios::library;
 use klamm_scenarios::script::Script;
-use klamm_scenarios::stage::{RunOptions, RunResult, run};
+use klamm_scenarios::stage::{RunOptions, RunResult, room, run};
 use std::process::Command;
 
 fn core(seed: u64) -> Script {
@@ -59,7 +59,7 @@ fn different_seeds_give_different_worlds_and_a_difference_names_its_first_event(
 fn found(guard: Guard, seeds: std::ops::Range<u64>) -> Option<(u64, Vec<&'static str>)> {
     seeds.into_iter().find_map(|seed| {
         let script = Script { without: vec![guard], ..core(seed) };
-        let violated = judge_seed(script, seed, false).report.violated();
+        let violated = judge_seed(script, seed, false, &mut room()).report.violated();
         (!violated.is_empty()).then_some((seed, violated))
     })
 }
@@ -74,6 +74,9 @@ fn without_a_guard_the_generic_campaign_finds_its_bug_and_the_seed_repeats_it() 
         let (seed, violated) = found(guard, 0..40).unwrap_or_else(|| panic!("{guard} was not missed in 40 seeds"));
         assert!(names.contains(&violated[0]), "{guard}: {violated:?}");
         assert_eq!(found(guard, seed..seed + 1), Some((seed, violated)), "the seed repeats it");
-        assert!(judge_seed(core(seed), seed, true).report.violated().is_empty(), "with the guard the seed is clean");
+        assert!(
+            judge_seed(core(seed), seed, true, &mut room()).report.violated().is_empty(),
+            "with the guard the seed is clean"
+        );
     }
 }

@@ -2,9 +2,10 @@
 //! faster.
 
 use super::twice::{difference, first_event};
+use crate::doctor::Fingerprint;
 use crate::script::Script;
-use crate::stage::{RunOptions, run};
-use klamm_checkers::{Merged, Report, Standing, merge};
+use crate::stage::{RunOptions, RunResult, room, run, run_in};
+use klamm_checkers::{History, Merged, Report, Standing, merge};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -85,16 +86,29 @@ impl Tally {
     }
 }
 
-/// Runs one seed, twice if it is one to check.
-pub fn judge_seed(script: Script, seed: u64, check: bool) -> Judged {
+/// Runs one seed, twice if it is one to check. Its history is written into `room`, over what stood there: of two runs only
+/// one at a time is kept.
+pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) -> Judged {
     let options = RunOptions { seed: Some(seed), trace: false };
-    let first = run(&script, options);
-    let difference = check.then(|| difference(&first, &run(&script, options))).flatten();
-    let difference = difference.map(|told| match first_event(&script, seed, None) {
-        Some(event) => format!("{event}\n  history {told}"),
-        None => told,
+    let first = run_in(&script, options, None, std::mem::take(room));
+    let fingerprint = check.then(|| Fingerprint::of(&first));
+    let RunResult { report, never_struck, history, .. } = first;
+    *room = history;
+    let differs = fingerprint.is_some_and(|first| {
+        let second = run_in(&script, options, None, std::mem::take(room));
+        let differs = first != Fingerprint::of(&second);
+        *room = second.history;
+        differs
     });
-    Judged { seed, script, report: first.report, never_struck: first.never_struck, difference }
+    let difference = differs.then(|| {
+        let again = difference(&run(&script, options), &run(&script, options));
+        let told = again.unwrap_or_else(|| "differed once, and not when it was looked at again".to_owned());
+        match first_event(&script, seed, None) {
+            Some(event) => format!("{event}\n  history {told}"),
+            None => told,
+        }
+    });
+    Judged { seed, script, report, never_struck, difference }
 }
 
 /// Sweeps; `each` is called in the order of seeds and may stop it.
@@ -112,6 +126,7 @@ pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Judged) -> ControlFlow<()>) {
         .map(|_| {
             let (sweep, tell, next, over) = (sweep.clone(), tell.clone(), next.clone(), over.clone());
             std::thread::spawn(move || {
+                let mut room = room();
                 let in_time = || until.is_none_or(|until| std::time::Instant::now() < until);
                 while !over.load(Relaxed) && in_time() {
                     let seed = next.fetch_add(1, Relaxed);
@@ -119,7 +134,7 @@ pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Judged) -> ControlFlow<()>) {
                         break;
                     }
                     let check = (seed - sweep.seeds.start).is_multiple_of(CHECK_EACH);
-                    if tell.send(judge_seed((sweep.script)(seed), seed, check)).is_err() {
+                    if tell.send(judge_seed((sweep.script)(seed), seed, check, &mut room)).is_err() {
                         break;
                     }
                 }

@@ -17,5 +17,6 @@ mod workload;
 
 pub use ledger::{Committed, Ledger};
 pub use plant::Plant;
+pub use recorder::room;
 pub use roster::{HostIx, PORT, Role, Roster};
-pub use run::{RunOptions, RunResult, run, run_planted};
+pub use run::{RunOptions, RunResult, run, run_in, run_planted};

@@ -3,10 +3,20 @@
 use super::roster::{Role, Roster};
 use super::watch::matters;
 use klamm_base::{NodeId, Observation, Observer, Source};
-use klamm_checkers::{Damage, Event, History, Party, Phase, World as Told};
+use klamm_checkers::{Damage, Entry, Event, History, Party, Phase, World as Told};
 use klamm_sim::{DamageKind, World, WorldEvent};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Room for the histories of one seed after the other.
+const ROOM_BYTES: usize = 40 << 20;
+
+/// An empty history with room for a large seed's. It is handed from seed to seed: histories grow to tens of megabytes, and
+/// an allocator that has them double in its heap each time keeps the holes. So much at once comes straight from the system
+/// (glibc does so from 32 MiB on, whatever it has seen before), and what no seed ever uses is never resident.
+pub fn room() -> History {
+    History { entries: Vec::with_capacity(ROOM_BYTES / size_of::<Entry>()) }
+}
 
 /// The history of a run while it grows. A panic of the run leaves it readable.
 #[derive(Clone, Default)]
@@ -16,6 +26,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// One that begins in that room, whatever stood there.
+    pub fn in_room(mut room: History) -> Self {
+        room.entries.clear();
+        Self { history: Arc::new(Mutex::new(room)), frames: Arc::default() }
+    }
+
     /// The history, for a moment.
     pub fn lock(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)

@@ -58,8 +58,13 @@ pub fn run(script: &Script, options: RunOptions) -> RunResult {
 
 /// The same, with a leak planted: then it is pure no more, which `klamm doctor` must find out.
 pub fn run_planted(script: &Script, options: RunOptions, plant: Option<Plant>) -> RunResult {
+    run_in(script, options, plant, History::default())
+}
+
+/// The same, with a history that is written where an earlier one stood (see [`super::room`]).
+pub fn run_in(script: &Script, options: RunOptions, plant: Option<Plant>, room: History) -> RunResult {
     let seed = options.seed.unwrap_or(script.seed);
-    let recording = Recording::default();
+    let recording = Recording::in_room(room);
     let config = SimConfig {
         trace: options.trace,
         profile: NetProfile { link: script.cluster.usual_link(), ..NetProfile::default() },
