@@ -24,6 +24,10 @@ use std::sync::atomic::Ordering::Relaxed;
 const PREPARE: Span = Span(120_000_000_000);
 /// How long nodes may take to stop in good order at the end.
 const STOPPING: Span = Span(10_000_000_000);
+/// How often somebody looks whether a node ended by itself after the last heal.
+const TENDING: Span = Span(1_000_000_000);
+/// How often such a node is started again on the disk that it has.
+const RESTARTS: u32 = 2;
 
 /// A run in its world.
 pub struct Show {
@@ -198,7 +202,7 @@ impl Show {
     }
 
     /// Waits until nothing is amiss; what still is when the bound is reached.
-    async fn settle(&self, bound: Span) -> Option<String> {
+    async fn settle(&mut self, bound: Span) -> Option<String> {
         let until = self.world.now_ns() + bound.0;
         let gone = self.director.borrow().gone().clone();
         let there = |host: &HostIx| !gone.contains(host);
@@ -210,13 +214,46 @@ impl Show {
             .filter(|h| there(h))
             .filter_map(|h| self.machines.roster.node(*h))
             .collect();
+        let mut tended = BTreeMap::new();
+        let mut look_ns = 0;
         loop {
             let amiss = finale::unrest(&self.script, self.director.borrow().ledger(), &up, &self.clients);
             if amiss.is_none() || self.world.now_ns() >= until {
                 return amiss;
             }
+            if self.world.now_ns() >= look_ns {
+                look_ns = self.world.now_ns() + TENDING.0;
+                let nodes = self.machines.roster.nodes();
+                nodes.into_iter().filter(there).for_each(|host| self.tend(host, &mut tended));
+            }
             self.sleep(100).await;
         }
+    }
+
+    /// What an operator does with a process that ended by itself after the last heal, as one does that finds out late what
+    /// its disk went through: it is started again, twice at most; and where a fault damaged its disk, once on an empty one,
+    /// unless that would be the last copy of anything. What does not run then is a finding.
+    fn tend(&mut self, host: HostIx, tended: &mut BTreeMap<HostIx, u32>) {
+        if self.machines.condition(host) != Condition::Down {
+            return;
+        }
+        let times = tended.entry(host).or_insert(0);
+        *times += 1;
+        let machine = self.machines.host(host);
+        if *times == RESTARTS + 1 && !self.world.disk_damage(machine).is_empty() && !self.holds_the_last_copy(host) {
+            self.world.wipe_disk(machine);
+        } else if *times > RESTARTS {
+            return;
+        }
+        self.world.restart(machine);
+    }
+
+    /// True if some partition has this machine's node as its only one in sync; always for a controller.
+    fn holds_the_last_copy(&self, host: HostIx) -> bool {
+        let Role::Broker(node) = *self.machines.roster.role(host) else { return true };
+        let director = self.director.borrow();
+        let alone = |partition| director.ledger().partition(partition).is_some_and(|state| state.isr == [node]);
+        self.script.partitions().iter().any(alone)
     }
 
     /// Asks every node to stop. What happens from here on is no part of the history, unless it is a panic.

@@ -88,8 +88,8 @@ pub const FAULTS: &[FaultInfo] = &[
         FaultFamily::Network,
         "slow",
         "segments take longer over a link",
-        "Slack, 4 January 2021: a transit gateway that did not grow with its load; requests waited until no thread was left",
-        "https://www.thestack.technology/slack-outage-cloud-api/",
+        "Slack, 4 January 2021: a transit gateway did not grow with its load, and one slow request in a hundred took 40 % of the servers' time",
+        "https://www.techtarget.com/searchunifiedcommunications/news/252495267/Massive-Slack-outage-caused-by-AWS-gateway-failure",
     ),
     new(
         FaultFamily::Network,
@@ -116,8 +116,8 @@ pub const FAULTS: &[FaultInfo] = &[
         FaultFamily::Network,
         "narrow",
         "a link carries few bytes a second, and what does not fit its queue is lost",
-        "a card that fell from 1 Gbit/s to 1 kbit/s slowed the work of a hundred nodes, told among the 101 reports of Gunawi et al., FAST 2018",
-        "https://www.usenix.org/conference/fast18/presentation/gunawi",
+        "limping network cards, slower by orders of magnitude, slowed whole clusters that did not fail over (Do et al., SoCC 2013)",
+        "http://www.theregister.co.uk/2013/11/18/boffins_warn_limpware_takes_the_fun_out_of_cloud/",
     ),
     new(
         FaultFamily::Network,
@@ -201,7 +201,7 @@ pub const FAULTS: &[FaultInfo] = &[
     disk(
         "misdirected-write",
         6,
-        "https://static.usenix.org/events/fast08/tech/full_papers/krioukov/krioukov_html/main.html",
+        "https://www.usenix.org/legacy/events/fast08/tech/full_papers/bairavasundaram/bairavasundaram_html/index.html",
     ),
     disk("misdirected-read", 7, "http://storagemojo.com/2007/09/19/cerns-data-corruption-research/"),
     disk(
