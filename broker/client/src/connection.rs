@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
@@ -61,12 +61,17 @@ struct Handle {
 }
 
 struct State {
-    outgoing: VecDeque<Bytes>,
+    /// None once it ended.
+    stream: Option<Box<dyn Stream>>,
+    writing: FrameWriter,
+    incoming: FrameReader,
     pending: VecDeque<Pending>,
     next_correlation_id: i32,
-    open: bool,
+    timer: Box<dyn Timer>,
+    armed_ns: u64,
     /// Every handle is gone: end when nothing is pending.
     abandoned: bool,
+    /// The connection's task, once it ran: it is woken for all that others see coming.
     task: Option<Waker>,
 }
 
@@ -88,23 +93,22 @@ impl Connection {
     /// Speaks over a stream that is connected.
     pub fn over(env: &Env, stream: Box<dyn Stream>) -> Connection {
         let state = Arc::new(Mutex::new(State {
-            outgoing: VecDeque::new(),
+            stream: Some(stream),
+            writing: FrameWriter::default(),
+            incoming: FrameReader::new(FRAME_BYTES_MAX),
             pending: VecDeque::new(),
             next_correlation_id: 0,
-            open: true,
+            timer: env.clock.timer(),
+            armed_ns: u64::MAX,
             abandoned: false,
             task: None,
         }));
-        let task = Exchange {
-            stream,
-            state: state.clone(),
-            timer: env.clock.timer(),
-            armed_ns: u64::MAX,
-            incoming: FrameReader::new(FRAME_BYTES_MAX),
-            writing: FrameWriter::default(),
-        };
-        env.tasks.spawn("connection", Box::pin(task));
+        env.tasks.spawn("connection", Box::pin(Exchange { state: state.clone() }));
         Connection { shared: Arc::new(Handle { state }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("connection state")
     }
 
     /// Sends the request that `encode` makes for its correlation id; `done` gets the answer, once, from the connection's
@@ -115,19 +119,14 @@ impl Connection {
         deadline_ns: u64,
         done: impl FnOnce(CallResult) + Send + 'static,
     ) {
-        let mut state = self.shared.state.lock().expect("connection state");
-        if !state.open {
+        let mut state = self.lock();
+        if state.stream.is_none() {
             drop(state);
             return done(Err(CallError { maybe_sent: false, failure: CallFailure::Disconnected }));
         }
         let correlation_id = state.next_id();
-        state.outgoing.push_back(encode(correlation_id));
         state.pending.push_back(Pending { correlation_id, deadline_ns, done: Box::new(done) });
-        let waker = state.task.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state.send(encode(correlation_id));
     }
 
     /// As [`Connection::call_with`], as a future.
@@ -143,23 +142,18 @@ impl Connection {
 
     /// Sends a request that gets no answer (Produce with acks=0). False if the connection is closed.
     pub fn tell(&self, encode: impl FnOnce(i32) -> Bytes) -> bool {
-        let mut state = self.shared.state.lock().expect("connection state");
-        if !state.open {
-            return false;
+        let mut state = self.lock();
+        let open = state.stream.is_some();
+        if open {
+            let correlation_id = state.next_id();
+            state.send(encode(correlation_id));
         }
-        let correlation_id = state.next_id();
-        state.outgoing.push_back(encode(correlation_id));
-        let waker = state.task.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
+        open
     }
 
     /// True until the connection ended.
     pub fn is_open(&self) -> bool {
-        self.shared.state.lock().expect("connection state").open
+        self.lock().stream.is_some()
     }
 }
 
@@ -181,22 +175,88 @@ impl State {
         self.next_correlation_id = id.wrapping_add(1) & i32::MAX;
         id
     }
+
+    /// Puts a frame out. As much of it as there is room for is written at once, on the task's account; it is woken only for
+    /// what goes wrong.
+    fn send(&mut self, frame: Bytes) {
+        self.writing.put(frame);
+        let Some(task) = self.task.clone() else { return };
+        let mut cx = Context::from_waker(&task);
+        if self.write(&mut cx).and_then(|()| self.watch_deadline(&mut cx)).is_err() {
+            task.wake();
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
+        let stream = self.stream.as_mut().expect("a connection that is open");
+        while !self.writing.is_done() {
+            match stream.poll_write_pieces(cx, self.writing.pieces_mut()) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next answer, with whom it is for.
+    fn next_answer(&mut self, cx: &mut Context<'_>) -> Result<Option<(Done, Bytes)>, CallFailure> {
+        loop {
+            if let Some(frame) = self.incoming.pop().map_err(|_| CallFailure::Malformed)? {
+                return Ok(Some((self.caller_of(&frame)?, frame)));
+            }
+            let stream = self.stream.as_mut().expect("a connection that is open");
+            match stream.poll_read_piece(cx) {
+                Poll::Ready(Ok(piece)) if !piece.is_empty() => self.incoming.push(piece),
+                Poll::Ready(_) => return Err(CallFailure::Disconnected),
+                Poll::Pending => return Ok(None),
+            }
+        }
+    }
+
+    /// The oldest call is whom a frame is for; an answer out of turn is not the protocol.
+    fn caller_of(&mut self, frame: &[u8]) -> Result<Done, CallFailure> {
+        let id = i32::from_be_bytes(*frame.first_chunk().ok_or(CallFailure::Malformed)?);
+        let oldest = self.pending.front().filter(|oldest| oldest.correlation_id == id);
+        oldest.ok_or(CallFailure::Malformed)?;
+        Ok(self.pending.pop_front().expect("the oldest call").done)
+    }
+
+    fn watch_deadline(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
+        let earliest = self.pending.iter().map(|pending| pending.deadline_ns).min().unwrap_or(u64::MAX);
+        if earliest != self.armed_ns {
+            self.armed_ns = earliest;
+            self.timer.set((earliest != u64::MAX).then_some(earliest));
+        }
+        if earliest != u64::MAX && self.timer.poll_fired(cx).is_ready() {
+            return Err(CallFailure::TimedOut);
+        }
+        Ok(())
+    }
+
+    /// Nothing is to be done now: true when nothing ever will be.
+    fn rest(&mut self, cx: &mut Context<'_>) -> Result<bool, CallFailure> {
+        self.watch_deadline(cx)?;
+        if self.abandoned && self.pending.is_empty() && self.writing.is_done() {
+            return Ok(true);
+        }
+        match &mut self.task {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            slot => *slot = Some(cx.waker().clone()),
+        }
+        Ok(false)
+    }
 }
 
-/// The connection's task: writes what waits, reads what comes, watches the earliest deadline.
+/// The connection's task: reads what comes, goes on with what could not be written at once, watches the earliest deadline.
 struct Exchange {
-    stream: Box<dyn Stream>,
     state: Arc<Mutex<State>>,
-    timer: Box<dyn Timer>,
-    armed_ns: u64,
-    incoming: FrameReader,
-    writing: FrameWriter,
 }
 
 impl Future for Exchange {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.exchange(cx) {
             Ok(true) => Poll::Ready(()),
             Ok(false) => Poll::Pending,
@@ -209,112 +269,41 @@ impl Future for Exchange {
 }
 
 impl Exchange {
-    /// One round: true when the connection has nothing more to do.
-    fn exchange(&mut self, cx: &mut Context<'_>) -> Result<bool, CallFailure> {
-        self.write(cx)?;
-        self.read(cx)?;
-        self.watch_deadline(cx)?;
-        let mut state = self.state.lock().expect("connection state");
-        if state.abandoned && state.pending.is_empty() && state.outgoing.is_empty() && self.writing.is_done() {
-            state.open = false;
-            return Ok(true);
-        }
-        match &mut state.task {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            slot => *slot = Some(cx.waker().clone()),
-        }
-        // A call may have come since the queue was looked at, and found nobody to wake.
-        if self.writing.is_done() && !state.outgoing.is_empty() {
-            cx.waker().wake_by_ref();
-        }
-        Ok(false)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("connection state")
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
+    /// One round: true when the connection has nothing more to do. Callers are told without the lock: they may call again.
+    fn exchange(&self, cx: &mut Context<'_>) -> Result<bool, CallFailure> {
+        self.lock().write(cx)?;
         loop {
-            if self.writing.is_done() {
-                let Some(frame) = self.next_frame() else { return Ok(()) };
-                self.writing.put(frame);
-            }
-            match self.stream.poll_write_pieces(cx, self.writing.pieces_mut()) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return Ok(()),
-            }
+            let mut state = self.lock();
+            let Some((done, frame)) = state.next_answer(cx)? else { return state.rest(cx) };
+            drop(state);
+            done(Ok(frame));
         }
-    }
-
-    fn next_frame(&mut self) -> Option<Bytes> {
-        self.state.lock().expect("connection state").outgoing.pop_front()
-    }
-
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
-        loop {
-            match self.stream.poll_read_piece(cx) {
-                Poll::Ready(Ok(piece)) if !piece.is_empty() => self.incoming.push(piece),
-                Poll::Ready(_) => return Err(CallFailure::Disconnected),
-                Poll::Pending => return Ok(()),
-            }
-            while let Some(frame) = self.incoming.pop().map_err(|_| CallFailure::Malformed)? {
-                self.answer(frame)?;
-            }
-        }
-    }
-
-    /// Gives a frame to the oldest call; an answer out of turn is not the protocol.
-    fn answer(&mut self, frame: Bytes) -> Result<(), CallFailure> {
-        let id = frame.get(..4).ok_or(CallFailure::Malformed)?;
-        let id = i32::from_be_bytes(id.try_into().expect("four bytes"));
-        let pending = {
-            let mut state = self.state.lock().expect("connection state");
-            match state.pending.front() {
-                Some(first) if first.correlation_id == id => state.pending.pop_front(),
-                _ => None,
-            }
-        };
-        let pending = pending.ok_or(CallFailure::Malformed)?;
-        (pending.done)(Ok(frame));
-        Ok(())
-    }
-
-    fn watch_deadline(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
-        let earliest = {
-            let state = self.state.lock().expect("connection state");
-            state.pending.iter().map(|pending| pending.deadline_ns).min().unwrap_or(u64::MAX)
-        };
-        if earliest != self.armed_ns {
-            self.armed_ns = earliest;
-            self.timer.set((earliest != u64::MAX).then_some(earliest));
-        }
-        if earliest != u64::MAX && self.timer.poll_fired(cx).is_ready() {
-            return Err(CallFailure::TimedOut);
-        }
-        Ok(())
     }
 
     /// Ends the connection: every open call learns why.
-    fn fail(&mut self, failure: CallFailure) {
-        let pending = {
-            let mut state = self.state.lock().expect("connection state");
-            state.open = false;
-            state.outgoing.clear();
-            std::mem::take(&mut state.pending)
-        };
-        self.stream.abort();
+    fn fail(&self, failure: CallFailure) {
+        let (stream, pending) = self.close();
+        if let Some(mut stream) = stream {
+            stream.abort();
+        }
         for call in pending {
             (call.done)(Err(CallError { maybe_sent: true, failure }));
         }
+    }
+
+    fn close(&self) -> (Option<Box<dyn Stream>>, VecDeque<Pending>) {
+        let mut state = self.lock();
+        (state.stream.take(), std::mem::take(&mut state.pending))
     }
 }
 
 impl Drop for Exchange {
     /// The process dies or the task ends: callers must not wait for ever.
     fn drop(&mut self) {
-        let pending = {
-            let mut state = self.state.lock().expect("connection state");
-            state.open = false;
-            std::mem::take(&mut state.pending)
-        };
-        drop(pending);
+        drop(self.close());
     }
 }
