@@ -137,8 +137,8 @@ pub use disk::{
 pub use embed::Embedding;
 pub use event::{LinkState, WorldEvent};
 pub use fault::{
-    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, LinkChange, Often, Place, PlannedFault, Struck,
-    fault_info,
+    Collector, FAULTS, Fault, FaultError, FaultFamily, FaultInfo, FaultPlan, LinkChange, Often, Place, PlannedFault,
+    Struck, fault_info,
 };
 pub use gc::{GcProfile, Pauses, Spread};
 pub use hosts::HostError;

@@ -158,7 +158,7 @@ fn the_queue_of_a_direction_is_shared_by_its_connections() {
 #[test]
 fn a_lost_segment_comes_with_a_retransmission_and_each_loss_doubles_the_wait() {
     let all = delays(7, 3_000, LinkProfile { loss_ppm: 500_000, ..plain() });
-    let after = |losses: u32| LATENCY + (0..losses).map(|loss| (200 * MS << loss).min(120 * S)).sum::<u64>();
+    let after = |losses: u32| LATENCY + (0..losses).map(|loss| ((200 * MS) << loss).min(120 * S)).sum::<u64>();
     for losses in 0..4 {
         let count = all.iter().filter(|ns| **ns == after(losses)).count() as u64;
         assert_near(count, 3_000 >> (losses + 1), 18);

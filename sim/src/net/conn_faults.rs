@@ -211,15 +211,20 @@ impl Inner {
         if self.net.faults.all.is_empty() {
             return;
         }
-        let conn = self.net.conns.get(id).expect("a connection that was just made");
-        let waiting = self.net.faults.all.iter_mut().filter(|fault| fault.which.also_new && fault.which.matches(conn));
-        let faults: Vec<ConnectionFault> = waiting
-            .map(|in_force| {
+        let conns = &self.net.conns;
+        let conn = conns.get(id).expect("a connection that was just made");
+        let mut strikes = vec![];
+        for in_force in self.net.faults.all.iter_mut() {
+            if in_force.which.also_new && in_force.which.matches(conn) {
+                // Now and then those that are gone are forgotten, so that the list is as long as there are connections.
+                if in_force.struck.len() == in_force.struck.capacity() {
+                    in_force.struck.retain(|struck| conns.get(*struck).is_some());
+                }
                 in_force.struck.push(id);
-                in_force.fault
-            })
-            .collect();
-        for fault in faults {
+                strikes.push(in_force.fault);
+            }
+        }
+        for fault in strikes {
             self.strike(id, fault);
         }
     }
