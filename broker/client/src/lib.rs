@@ -14,7 +14,7 @@ mod request;
 pub use admin::{Admin, NewTopic, PartitionView, TopicView};
 pub use connection::{CallError, CallFailure, CallResult, Connection};
 pub use consumer::{Consumer, ConsumerConfig, Fetched, StartAt};
-pub use klamm_wire::{WireError, frame};
+pub use klamm_wire::{Str, WireError, frame};
 pub use mailbox::Mailbox;
 pub use metadata::TopicInfo;
 pub use producer::{Producer, ProducerConfig};

@@ -1,6 +1,6 @@
 //! Requests as bytes: header and body for a correlation id, and answers back.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_wire::{ApiKey, Message, RequestHeader, Str};
 
 /// Bytes before a request's correlation id: its API and its version.
@@ -12,7 +12,7 @@ const SMALL_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Encoded {
     /// Header and body.
-    frame: BytesMut,
+    frame: Vec<u8>,
     /// False: no answer comes (Produce with acks=0).
     pub answered: bool,
 }
@@ -28,7 +28,7 @@ impl Encoded {
         let api_key = key::<M>();
         let header =
             RequestHeader { api_key, api_version: version, correlation_id: 0, client_id: Some(client_id.clone()) };
-        let mut frame = BytesMut::with_capacity(SMALL_BYTES + record_bytes);
+        let mut frame = Vec::with_capacity(SMALL_BYTES + record_bytes);
         header.encode(&mut frame);
         message.encode(&mut frame, version);
         Self { frame, answered: true }
@@ -37,7 +37,7 @@ impl Encoded {
     /// The frame without its length.
     pub fn frame(mut self, correlation_id: i32) -> Bytes {
         self.frame[CORRELATION_ID_AT..][..4].copy_from_slice(&correlation_id.to_be_bytes());
-        self.frame.freeze()
+        Bytes::from(self.frame)
     }
 }
 

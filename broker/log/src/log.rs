@@ -4,12 +4,12 @@ use crate::epochs::{CHECKPOINT, Epochs};
 use crate::producers::{Producers, Stamp};
 use crate::segment::{Entry, Segment, index_path};
 use crate::{LogConfig, ProducerCheck, Progress, ReadPlan};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_base::{
     DiskDone, DiskOp, DiskRequest, ErrorCode, Guards, Now, Observation, Observe, Outbox, Ticket, TopicPartition, chain,
 };
 use klamm_wire::records::{Batch, BatchHeader};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// One partition's log, loaded. See the crate's documentation.
 ///
@@ -37,9 +37,17 @@ pub struct Log {
     pub(crate) cuts_in_flight: u32,
     /// How often the log was cut: a read from before a cut is void.
     pub(crate) cuts: u64,
-    pub(crate) reads: BTreeMap<Ticket, ReadPlan>,
+    pub(crate) reads: Vec<OpenRead>,
     pub(crate) next_ticket: u64,
     pub(crate) failed: bool,
+}
+
+/// A read in flight, and the disk operation that brings it: others that ask for the same range share it.
+#[derive(Debug)]
+pub(crate) struct OpenRead {
+    pub(crate) ticket: Ticket,
+    pub(crate) operation: Ticket,
+    pub(crate) plan: ReadPlan,
 }
 
 /// A mutating operation in flight.
@@ -109,7 +117,7 @@ impl Log {
             pending: VecDeque::new(),
             cuts_in_flight: 0,
             cuts: 0,
-            reads: BTreeMap::new(),
+            reads: Vec::new(),
             next_ticket,
             failed: false,
         };
@@ -287,7 +295,7 @@ impl Log {
         let segment = self.segments.last_mut().expect("never empty");
         self.dir_unsynced |= !segment.created;
         (segment.created, segment.unsynced) = (true, true);
-        let path = segment.path.to_string();
+        let path = String::from(&*segment.path);
         self.ask(DiskOp::Append { path, data }, effect, out);
     }
 
@@ -369,30 +377,25 @@ impl Log {
         Ticket(self.next_ticket)
     }
 
-    /// Takes a completion. `now` and `out` are those of the step; a completion asks for nothing at present.
-    pub fn disk_done(&mut self, _now: Now, done: DiskDone, _out: &mut Outbox<DiskRequest>) -> Vec<Progress> {
-        if let Some(plan) = self.reads.remove(&done.ticket) {
-            return vec![Progress::Read { ticket: done.ticket, result: self.finish_read(&plan, done.result) }];
-        }
-        if self.failed {
-            return Vec::new();
+    /// Takes a completion and adds what it brought about to `progress`. It asks for nothing at present.
+    pub fn disk_done(&mut self, done: DiskDone, progress: &mut Outbox<Progress>) {
+        if self.read_done(&done, progress) || self.failed {
+            return;
         }
         let pending = self.pending.iter_mut().find(|pending| pending.ticket == done.ticket);
         let pending = pending.unwrap_or_else(|| panic!("{}: a completion of nothing: {done:?}", self.dir));
         if let Err(error) = done.result {
             self.failed = true;
-            return vec![Progress::Failed(error)];
+            return progress.push(Progress::Failed(error));
         }
         pending.done = true;
-        let mut progress = Vec::new();
         while let Some(first) = self.pending.pop_front_if(|first| first.done) {
-            self.apply(first.effect, &mut progress);
+            self.apply(first.effect, progress);
         }
         self.check();
-        progress
     }
 
-    fn apply(&mut self, effect: Effect, progress: &mut Vec<Progress>) {
+    fn apply(&mut self, effect: Effect, progress: &mut Outbox<Progress>) {
         match effect {
             Effect::Nothing => {}
             Effect::Cut => self.cuts_in_flight -= 1,
@@ -404,7 +407,7 @@ impl Log {
         }
     }
 
-    fn move_end(&mut self, end: End, progress: &mut Vec<Progress>) {
+    fn move_end(&mut self, end: End, progress: &mut Outbox<Progress>) {
         // Not beyond: the write was made void by a cut.
         if end.to <= self.log_end {
             return;
@@ -418,7 +421,7 @@ impl Log {
         progress.push(Progress::Appended { to: end.to });
     }
 
-    fn move_durable(&mut self, to: i64, progress: &mut Vec<Progress>) {
+    fn move_durable(&mut self, to: i64, progress: &mut Outbox<Progress>) {
         if to > self.durable {
             self.durable = to;
             self.observe.note(|| Observation::Flushed { tp: self.tp, to });
@@ -499,7 +502,7 @@ pub(crate) fn checkpoint_ops(dir: &str, epochs: &Epochs) -> [DiskOp; 4] {
 /// Batches on their way into one write.
 #[derive(Default)]
 struct Chunk {
-    gathered: BytesMut,
+    gathered: Vec<u8>,
     /// The one batch of a follower's append, which needs no copy.
     whole: Option<Bytes>,
 }
@@ -514,6 +517,6 @@ impl Chunk {
     }
 
     fn take(&mut self) -> Bytes {
-        self.whole.take().unwrap_or_else(|| self.gathered.split().freeze())
+        self.whole.take().unwrap_or_else(|| Bytes::from(std::mem::take(&mut self.gathered)))
     }
 }

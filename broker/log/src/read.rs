@@ -1,9 +1,10 @@
 //! Reads: planned from memory, done by the driver, judged at their completion.
 
+use crate::log::OpenRead;
 use crate::segment::{Entry, Segment};
-use crate::{Log, ReadError, ReadPlan, TimestampHit};
+use crate::{Log, Progress, ReadError, ReadPlan, TimestampHit};
 use bytes::Bytes;
-use klamm_base::{DiskOp, DiskOut, DiskRequest, DiskResult, Outbox, Ticket};
+use klamm_base::{DiskDone, DiskOp, DiskOut, DiskRequest, DiskResult, Outbox, Ticket};
 use klamm_wire::records::BatchHeader;
 
 impl Log {
@@ -11,17 +12,7 @@ impl Log {
     /// they have at most `max_bytes`, but for the first one if `at_least_one_batch` is set (KIP-74). `None` if there is
     /// nothing.
     pub fn plan_read(&self, from: i64, max_bytes: u32, below: i64, at_least_one_batch: bool) -> Option<ReadPlan> {
-        let limit = below.min(self.log_end);
-        if from < self.log_start_offset() || from >= limit {
-            return None;
-        }
-        let (segment, index) = self.locate(from)?;
-        let batches = &segment.entries[index..];
-        let first = batches.first().filter(|first| first.last_offset < limit)?;
-        let room = u64::from(first.position) + u64::from(max_bytes);
-        let fitting = batches.partition_point(|entry| entry.end_position() <= room && entry.last_offset < limit);
-        let count = if at_least_one_batch { fitting.max(1) } else { fitting };
-        let last = &batches[count.checked_sub(1)?];
+        let (segment, first, last) = self.readable(from, max_bytes, below, at_least_one_batch)?;
         Some(ReadPlan {
             path: segment.path.clone(),
             position: u64::from(first.position),
@@ -32,14 +23,55 @@ impl Log {
         })
     }
 
-    /// Asks for a planned range. [`crate::Progress::Read`] comes under the ticket.
+    /// How many bytes [`Log::plan_read`] would plan to read.
+    pub fn readable_bytes(&self, from: i64, max_bytes: u32, below: i64, at_least_one_batch: bool) -> u64 {
+        let range = self.readable(from, max_bytes, below, at_least_one_batch);
+        range.map_or(0, |(_, first, last)| last.end_position() - u64::from(first.position))
+    }
+
+    /// The segment to read from, and the first and the last batch.
+    fn readable(
+        &self,
+        from: i64,
+        max_bytes: u32,
+        below: i64,
+        at_least_one_batch: bool,
+    ) -> Option<(&Segment, &Entry, &Entry)> {
+        let limit = below.min(self.log_end);
+        if from < self.log_start_offset() || from >= limit {
+            return None;
+        }
+        let (segment, index) = self.locate(from)?;
+        let batches = &segment.entries[index..];
+        let first = batches.first().filter(|first| first.last_offset < limit)?;
+        let room = u64::from(first.position) + u64::from(max_bytes);
+        let fitting = batches.partition_point(|entry| entry.end_position() <= room && entry.last_offset < limit);
+        let count = if at_least_one_batch { fitting.max(1) } else { fitting };
+        Some((segment, first, &batches[count.checked_sub(1)?]))
+    }
+
+    /// Asks for a planned range. [`crate::Progress::Read`] comes under the ticket. Who wants what is being read already (the
+    /// followers of a partition wake together) shares that read: bytes below the log's end do not change but by a cut.
     pub fn start_read(&mut self, plan: ReadPlan, out: &mut Outbox<DiskRequest>) -> Ticket {
         assert!(plan.len > 0, "a read of nothing");
         let ticket = self.ticket();
-        let ReadPlan { ref path, position, len, .. } = plan;
-        out.push(DiskRequest { ticket, op: DiskOp::Read { path: path.to_string(), position, len } });
-        self.reads.insert(ticket, plan);
+        let shared = self.reads.iter().find(|read| read.plan == plan).map(|read| read.operation);
+        if shared.is_none() {
+            let ReadPlan { ref path, position, len, .. } = plan;
+            out.push(DiskRequest { ticket, op: DiskOp::Read { path: String::from(&**path), position, len } });
+        }
+        self.reads.push(OpenRead { ticket, operation: shared.unwrap_or(ticket), plan });
         ticket
+    }
+
+    /// Ends the reads that this completion brings; false if there are none.
+    pub(crate) fn read_done(&mut self, done: &DiskDone, progress: &mut Outbox<Progress>) -> bool {
+        let before = self.reads.len();
+        while let Some(at) = self.reads.iter().position(|read| read.operation == done.ticket) {
+            let OpenRead { ticket, plan, .. } = self.reads.remove(at);
+            progress.push(Progress::Read { ticket, result: self.finish_read(&plan, done.result.clone()) });
+        }
+        self.reads.len() < before
     }
 
     pub(crate) fn finish_read(&self, plan: &ReadPlan, result: DiskResult) -> Result<Bytes, ReadError> {

@@ -4,7 +4,7 @@ mod bench;
 mod disk;
 
 use bench::{Bench, DIR, TP, batch, sequenced};
-use klamm_base::{DiskDone, DiskError, Draws, ErrorCode, Observation};
+use klamm_base::{DiskDone, DiskError, Draws, ErrorCode, Observation, Outbox};
 use klamm_log::{LogConfig, ProducerCheck, Progress, ReadError};
 use klamm_wire::records::{Batch, records, split};
 
@@ -101,6 +101,30 @@ fn a_read_from_before_a_cut_is_asked_anew() {
     bench.queue.extend(read);
     let progress = bench.pump_all();
     assert!(progress.contains(&Progress::Read { ticket, result: Err(ReadError::Again) }), "{progress:?}");
+}
+
+#[test]
+fn one_read_serves_all_who_want_the_same_range_meanwhile() {
+    let mut bench = Bench::new(LogConfig::default());
+    let mut draws = Draws::from_seed(1);
+    bench.lead(1, vec![batch(&mut draws, 1, 5)]);
+    bench.pump_all();
+    let plan = |bench: &Bench| bench.log.plan_read(0, 1 << 20, i64::MAX, true).unwrap();
+    let (first, second) = (plan(&bench), plan(&bench));
+    let first = bench.log.start_read(first, &mut bench.out);
+    let second = bench.log.start_read(second, &mut bench.out);
+    assert_eq!(bench.out.len(), 1);
+    bench.queue.extend(bench.out.drain());
+    let progress = bench.pump_all();
+    let [Progress::Read { ticket: a, result: Ok(one) }, Progress::Read { ticket: b, result: Ok(other) }] =
+        &progress[..]
+    else {
+        panic!("two reads end: {progress:?}");
+    };
+    assert_eq!((*a, *b, one), (first, second, other));
+    let later = plan(&bench);
+    bench.log.start_read(later, &mut bench.out);
+    assert_eq!(bench.out.len(), 1, "a read that has ended serves nobody else");
 }
 
 #[test]
@@ -216,7 +240,9 @@ fn a_failed_write_ends_the_log() {
     let ticket = bench.queue.pop_back().unwrap().ticket;
     let error = DiskError::NoSpace { path: "data".to_owned() };
     let done = DiskDone { ticket, result: Err(error.clone()) };
-    assert_eq!(bench.log.disk_done(bench.now, done, &mut bench.out), [Progress::Failed(error)]);
+    let mut progress = Outbox::new();
+    bench.log.disk_done(done, &mut progress);
+    assert_eq!(progress.drain().collect::<Vec<_>>(), [Progress::Failed(error)]);
     let refused = bench.log.append_as_leader(bench.now, vec![batch(&mut draws, 1, 5)], 1, &mut bench.out);
     assert_eq!(refused, Err(ErrorCode::KafkaStorageError));
 }

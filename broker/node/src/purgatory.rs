@@ -16,6 +16,8 @@ use klamm_wire::messages::fetch_response::PartitionData;
 #[derive(Default)]
 pub(crate) struct Purgatory {
     pub(crate) open: Slab<OpenFetch>,
+    /// Fetches that a look found ready; empty between looks.
+    ready: Vec<u64>,
 }
 
 /// A fetch from its arrival to its answer.
@@ -130,7 +132,7 @@ impl Node {
             return;
         }
         let parked = std::mem::take(&mut self.partitions.slot_mut(slot).parked);
-        let mut ready = Vec::new();
+        let mut ready = std::mem::take(&mut self.purgatory.ready);
         for &(key, place) in &parked {
             let open = self.purgatory.open.get_mut(key).expect("a parked fetch is open");
             let item = &mut open.items[place as usize];
@@ -142,10 +144,11 @@ impl Node {
             }
         }
         self.partitions.slot_mut(slot).parked = parked;
-        for key in ready {
+        for key in ready.drain(..) {
             self.unpark(key);
             self.read(key, cx);
         }
+        self.purgatory.ready = ready;
     }
 
     pub(crate) fn fetch_expired(&mut self, key: u64, cx: &mut Cx) {

@@ -1,7 +1,7 @@
 //! Requests: what others hand in, what this node sends to them.
 
 use crate::api::produce::{self, Produce};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_wire::ApiKey;
 use klamm_wire::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, ApiVersionsRequest, BrokerHeartbeatRequest,
@@ -163,7 +163,7 @@ pub(crate) enum OutBody {
 impl OutRequest {
     /// Header and body, without the four length bytes. Runs outside of the node's lock.
     pub fn encode(&self, correlation_id: i32) -> Bytes {
-        let mut buf = BytesMut::with_capacity(256);
+        let mut buf = Vec::with_capacity(256);
         let header = RequestHeader {
             api_key: self.api_key(),
             api_version: self.version,
@@ -179,7 +179,7 @@ impl OutRequest {
             OutBody::AllocateProducerIds(body) => body.encode(&mut buf, self.version),
             OutBody::CreateTopics(body) => body.encode(&mut buf, self.version),
         }
-        buf.freeze()
+        Bytes::from(buf)
     }
 
     /// The API's number.

@@ -1,7 +1,7 @@
 //! Responses: what this node answers, and how it reads what others answer.
 
 use crate::request::Head;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_wire::messages::{
     AllocateProducerIdsResponse, AlterPartitionResponse, ApiVersionsResponse, BrokerHeartbeatResponse,
     BrokerRegistrationResponse, CreateTopicsResponse, FetchResponse, FindCoordinatorResponse, InitProducerIdResponse,
@@ -40,7 +40,7 @@ impl Response {
     /// Header and body, without the four length bytes. Runs outside of the node's lock.
     pub fn encode(&self) -> Bytes {
         let Head { api, version, correlation_id } = self.head;
-        let mut buf = BytesMut::with_capacity(self.body.size_hint());
+        let mut buf = Vec::with_capacity(self.body.size_hint());
         response_header_encode(&mut buf, api, version, correlation_id);
         let buf = &mut buf;
         match &self.body {
@@ -59,7 +59,7 @@ impl Response {
             Answer::AlterPartition(body) => body.encode(buf, version),
             Answer::AllocateProducerIds(body) => body.encode(buf, version),
         }
-        std::mem::take(buf).freeze()
+        Bytes::from(std::mem::take(buf))
     }
 
     /// The API's number.

@@ -3,7 +3,7 @@
 use crate::fetch::{self, Ask, Parked};
 use crate::opening::{OWN_TICKETS, Opened, Opening};
 use crate::voters::Voters;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_base::{DiskDone, DiskError, DiskRequest, ErrorCode, Guards, NodeId, Now, Observe, Outbox, Ticket};
 use klamm_log::{Log, LogConfig, Progress, ReadError};
 use klamm_wire::messages::leader_change_message::Voter;
@@ -255,15 +255,16 @@ impl Quorum {
                 self.opened(now, opened, out);
             }
             Phase::Leading(leading) => {
-                let failed = leading.disk_done(now, done, self.config.node, self.epoch, out);
+                let failed = leading.disk_done(done, self.config.node, self.epoch, out);
                 if let Some(error) = failed {
                     self.fail(error, out);
                 }
             }
             Phase::Closing { log, open } => {
-                let mut disk = Outbox::new();
-                let failed = log.disk_done(now, done, &mut disk).into_iter().find_map(failure);
-                *open = *open + ask(disk, out) - 1;
+                let mut progress = Outbox::new();
+                log.disk_done(done, &mut progress);
+                let failed = progress.drain().find_map(failure);
+                *open -= 1;
                 let closed = *open == 0;
                 match failed {
                     Some(error) => self.fail(error, out),
@@ -397,19 +398,12 @@ impl Leading {
         self.open += ask(disk, out);
     }
 
-    fn disk_done(
-        &mut self,
-        now: Now,
-        done: DiskDone,
-        node: NodeId,
-        epoch: i32,
-        out: &mut Outbox<Command>,
-    ) -> Option<DiskError> {
+    fn disk_done(&mut self, done: DiskDone, node: NodeId, epoch: i32, out: &mut Outbox<Command>) -> Option<DiskError> {
         assert!(done.ticket.0 < OWN_TICKETS, "nothing own is asked while leading");
-        let mut disk = Outbox::new();
-        let progress = self.log.disk_done(now, done, &mut disk);
-        self.open = self.open + ask(disk, out) - 1;
-        for one in progress {
+        let mut progress = Outbox::new();
+        self.log.disk_done(done, &mut progress);
+        self.open -= 1;
+        for one in progress.drain() {
             match one {
                 Progress::Appended { .. } => {}
                 Progress::Flushed { .. } => self.flushed(node, epoch, out),
@@ -563,7 +557,7 @@ fn leader_change(now: Now, config: &QuorumConfig) -> Batch {
         granting_voters: vec![voter(&config.node)],
         ..LeaderChangeMessage::default()
     };
-    let mut value = BytesMut::new();
+    let mut value = Vec::new();
     message.encode(&mut value, 0);
     BatchBuilder::new(now.wall_ms).control().push(now.wall_ms, Some(&[0, 0, 0, 2]), Some(&value), &[]).build()
 }

@@ -13,9 +13,9 @@ impl Replica {
         match self.examine(query) {
             Err(_) => Available { bytes: 0, answer_now: true },
             Ok(bounds) => {
-                let Bounds { below, .. } = bounds;
-                let plan = self.log().plan_read(query.fetch_offset, query.max_bytes, below, query.at_least_one);
-                Available { bytes: plan.map_or(0, |plan| plan.bytes()), answer_now: false }
+                let FetchQuery { fetch_offset, max_bytes, at_least_one, .. } = *query;
+                let bytes = self.log().readable_bytes(fetch_offset, max_bytes, bounds.below, at_least_one);
+                Available { bytes, answer_now: false }
             }
         }
     }
@@ -75,14 +75,14 @@ impl Replica {
         };
         let end_offset = plan.end_offset();
         let read = log.start_read(plan, &mut self.disk);
-        self.reads.insert(read, OpenRead::Fetch(OpenFetch { ticket, query, bounds, end_offset }));
+        self.reads.push((read, OpenRead::Fetch(OpenFetch { ticket, query, bounds, end_offset })));
     }
 
     pub(crate) fn read_done(&mut self, read: Ticket, result: Result<Bytes, ReadError>, out: &mut Outbox<Command>) {
-        match self.reads.remove(&read) {
-            Some(OpenRead::Fetch(open)) => self.fetch_read(open, result, out),
-            Some(OpenRead::Timestamp(open)) => self.lookup_read(open, result, out),
-            None => panic!("read {read:?} was for nothing"),
+        let at = self.reads.iter().position(|(ticket, _)| *ticket == read);
+        match self.reads.swap_remove(at.unwrap_or_else(|| panic!("read {read:?} was for nothing"))).1 {
+            OpenRead::Fetch(open) => self.fetch_read(open, result, out),
+            OpenRead::Timestamp(open) => self.lookup_read(open, result, out),
         }
     }
 

@@ -74,7 +74,7 @@ impl Replica {
         let read = log.start_read(plan, &mut self.disk);
         let (leader_epoch, record_epoch) = (self.leader_epoch(), hit.leader_epoch);
         let open = OpenLookup { ticket, leader_epoch, from_client, timestamp, at_least, record_epoch };
-        self.reads.insert(read, OpenRead::Timestamp(open));
+        self.reads.push((read, OpenRead::Timestamp(open)));
     }
 
     pub(crate) fn lookup_read(

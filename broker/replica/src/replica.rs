@@ -8,7 +8,6 @@ use klamm_base::{
     TruncationCause,
 };
 use klamm_log::{Loader, Log, Progress, ReadError};
-use std::collections::BTreeMap;
 
 /// One partition's replica. See the crate's documentation.
 #[derive(Debug)]
@@ -25,15 +24,19 @@ pub struct Replica {
     pub(crate) standing: Standing,
     pub(crate) high_watermark: i64,
     pub(crate) waits: Waits,
-    pub(crate) reads: BTreeMap<Ticket, OpenRead>,
+    pub(crate) reads: Vec<(Ticket, OpenRead)>,
     /// An answer to [`Command::Alter`] is open, from this leadership or an earlier one.
     pub(crate) alter_open: bool,
     /// Disk operations of the step.
     pub(crate) disk: Outbox<DiskRequest>,
+    /// What a completion brought about; empty between steps.
+    progress: Outbox<Progress>,
+    /// What others saw after the last step.
+    seen: Glance,
 }
 
 /// What others look at: a change of it is [`Command::Progress`].
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Glance {
     role: Role,
     leader_epoch: i32,
@@ -57,15 +60,16 @@ impl Replica {
             standing: Standing::Follower(Following { leader: None, leader_high_watermark: None }),
             high_watermark: 0,
             waits: Waits::default(),
-            reads: BTreeMap::new(),
+            reads: Vec::new(),
             alter_open: false,
             disk: Outbox::new(),
+            progress: Outbox::new(),
+            seen: Glance { role: Role::Loading, leader_epoch: -1, offsets: [0; 3], next_fetch: None },
         }
     }
 
     /// Takes one event.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Outbox<Command>) {
-        let before = self.glance();
         match event {
             Event::Start => self.loader.start(&mut self.disk),
             Event::State(state) => self.learn(now, state, out),
@@ -90,7 +94,9 @@ impl Replica {
         for request in self.disk.drain() {
             out.push(Command::Disk(request));
         }
-        if self.glance() != before {
+        let now_seen = self.glance();
+        if now_seen != self.seen {
+            self.seen = now_seen;
             out.push(Command::Progress);
         }
         self.check();
@@ -219,8 +225,10 @@ impl Replica {
 
     fn disk_done(&mut self, now: Now, done: DiskDone, out: &mut Outbox<Command>) {
         let Some(log) = &mut self.log else { return self.load_on(now, done, out) };
-        for progress in log.disk_done(now, done, &mut self.disk) {
-            match progress {
+        let mut progress = std::mem::take(&mut self.progress);
+        log.disk_done(done, &mut progress);
+        for one in progress.drain() {
+            match one {
                 Progress::Appended { .. } => self.appended(now, out),
                 Progress::Flushed { .. } => self.flushed(out),
                 Progress::Read { ticket, result } => {
@@ -232,6 +240,7 @@ impl Replica {
                 Progress::Failed(error) => self.fail(error, out),
             }
         }
+        self.progress = progress;
         self.assume_if_quiet(now, out);
     }
 

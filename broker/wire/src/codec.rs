@@ -1,7 +1,7 @@
 //! The protocol's primitive values.
 
 pub(crate) use crate::{Str, WireError};
-pub(crate) use bytes::{BufMut, Bytes, BytesMut};
+pub(crate) use bytes::{BufMut, Bytes};
 pub(crate) use klamm_base::Uuid;
 
 use bytes::Buf;
@@ -90,7 +90,7 @@ pub(crate) fn varlong(buf: &mut Bytes) -> Result<i64, WireError> {
 }
 
 #[inline]
-pub(crate) fn put_uvarlong(out: &mut BytesMut, mut value: u64) {
+pub(crate) fn put_uvarlong(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.put_u8(value as u8 | 0x80);
         value >>= 7;
@@ -99,17 +99,17 @@ pub(crate) fn put_uvarlong(out: &mut BytesMut, mut value: u64) {
 }
 
 #[inline]
-pub(crate) fn put_uvarint(out: &mut BytesMut, value: u32) {
+pub(crate) fn put_uvarint(out: &mut Vec<u8>, value: u32) {
     put_uvarlong(out, u64::from(value));
 }
 
 #[inline]
-pub(crate) fn put_varint(out: &mut BytesMut, value: i32) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: i32) {
     put_uvarint(out, ((value << 1) ^ (value >> 31)) as u32);
 }
 
 #[inline]
-pub(crate) fn put_varlong(out: &mut BytesMut, value: i64) {
+pub(crate) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     put_uvarlong(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
@@ -253,7 +253,7 @@ pub(crate) fn tags(
 }
 
 #[inline]
-fn put_length(out: &mut BytesMut, length: usize, flexible: bool) {
+fn put_length(out: &mut Vec<u8>, length: usize, flexible: bool) {
     if flexible {
         put_uvarint(out, length as u32 + 1);
     } else {
@@ -262,13 +262,13 @@ fn put_length(out: &mut BytesMut, length: usize, flexible: bool) {
 }
 
 #[inline]
-pub(crate) fn put_count(out: &mut BytesMut, count: usize, flexible: bool) {
+pub(crate) fn put_count(out: &mut Vec<u8>, count: usize, flexible: bool) {
     put_length(out, count, flexible);
 }
 
 /// Without compact lengths a string has 32,767 bytes at most; the rest of a longer one is left out.
 #[inline]
-pub(crate) fn put_string(out: &mut BytesMut, text: &str, flexible: bool) {
+pub(crate) fn put_string(out: &mut Vec<u8>, text: &str, flexible: bool) {
     if flexible {
         put_uvarint(out, text.len() as u32 + 1);
         out.extend_from_slice(text.as_bytes());
@@ -280,14 +280,14 @@ pub(crate) fn put_string(out: &mut BytesMut, text: &str, flexible: bool) {
 }
 
 #[inline]
-pub(crate) fn put_bytes(out: &mut BytesMut, bytes: &Bytes, flexible: bool) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &Bytes, flexible: bool) {
     put_length(out, bytes.len(), flexible);
     out.extend_from_slice(bytes);
 }
 
 /// Null, or nothing of length zero in a version that has no null.
 #[inline]
-pub(crate) fn put_null(out: &mut BytesMut, flexible: bool, string: bool, may: bool) {
+pub(crate) fn put_null(out: &mut Vec<u8>, flexible: bool, string: bool, may: bool) {
     match (flexible, string) {
         (true, _) => out.put_u8(u8::from(!may)),
         (false, true) => out.put_i16(if may { -1 } else { 0 }),
@@ -296,7 +296,7 @@ pub(crate) fn put_null(out: &mut BytesMut, flexible: bool, string: bool, may: bo
 }
 
 /// A tagged field: its size stands before it and is known after it, so the body moves up by the size's own length.
-pub(crate) fn put_tag(out: &mut BytesMut, tag: u32, body: impl FnOnce(&mut BytesMut)) {
+pub(crate) fn put_tag(out: &mut Vec<u8>, tag: u32, body: impl FnOnce(&mut Vec<u8>)) {
     put_uvarint(out, tag);
     let start = out.len();
     body(out);

@@ -1,7 +1,7 @@
 //! The headers in front of requests and responses.
 
 use crate::api::ApiKey;
-use crate::codec::{self, BufMut, Bytes, BytesMut};
+use crate::codec::{self, BufMut, Bytes};
 use crate::{Str, WireError};
 
 /// What opens a request's frame (after its length).
@@ -37,7 +37,7 @@ impl RequestHeader {
     }
 
     /// Appends the header to `buf`.
-    pub fn encode(&self, buf: &mut BytesMut) {
+    pub fn encode(&self, buf: &mut Vec<u8>) {
         buf.put_i16(self.api_key.code());
         buf.put_i16(self.api_version);
         buf.put_i32(self.correlation_id);
@@ -53,7 +53,7 @@ impl RequestHeader {
 
 /// Appends a response's header to `buf`.
 #[inline]
-pub fn response_header_encode(buf: &mut BytesMut, api_key: ApiKey, version: i16, correlation_id: i32) {
+pub fn response_header_encode(buf: &mut Vec<u8>, api_key: ApiKey, version: i16, correlation_id: i32) {
     buf.put_i32(correlation_id);
     if api_key.response_header_version(version) >= 1 {
         buf.put_u8(0);

@@ -1,7 +1,7 @@
 //! What every message can do.
 
 use crate::WireError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::ops::RangeInclusive;
 
 /// A request, a response, a metadata record, or data inside a record, in all its versions.
@@ -24,7 +24,7 @@ pub trait Message: Sized {
 
     /// Appends it to `buf`. A field that `version` cannot express is left out; [`Message::inexpressible`] names those whose
     /// loss matters.
-    fn encode(&self, buf: &mut BytesMut, version: i16);
+    fn encode(&self, buf: &mut Vec<u8>, version: i16);
 
     /// The first field that holds something, is not marked ignorable by Kafka, and is lost in `version`.
     fn inexpressible(&self, version: i16) -> Option<&'static str>;

@@ -1,7 +1,7 @@
 //! Records of the metadata log as the values of its batches: frame version, type and version as unsigned variable-length
 //! integers, then the record.
 
-use crate::codec::{self, Bytes, BytesMut, WireError};
+use crate::codec::{self, Bytes, WireError};
 use crate::{Message, messages};
 
 /// The only frame version so far.
@@ -60,11 +60,11 @@ impl Visit for Encode {
 
     fn visit<M: Message>(self, record: &M) -> Bytes {
         let version = self.version.unwrap_or(*M::VERSIONS.end());
-        let mut out = BytesMut::with_capacity(64);
+        let mut out = Vec::with_capacity(64);
         codec::put_uvarint(&mut out, FRAME_VERSION);
         codec::put_uvarint(&mut out, M::API_KEY as u32);
         codec::put_uvarint(&mut out, version as u32);
         record.encode(&mut out, version);
-        out.freeze()
+        Bytes::from(out)
     }
 }

@@ -12,9 +12,9 @@ use klamm_wire::metadata::MetadataRecord;
 use klamm_wire::{ApiKey, Message, RequestHeader, Str, WireError, response_header_encode};
 
 fn encode(message: &impl Message, version: i16) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     message.encode(&mut out, version);
-    out.freeze()
+    Bytes::from(out)
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn a_header_of_a_version_not_known_yet_can_be_read() {
         correlation_id: 7,
         client_id: Some(Str::from("new")),
     };
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     header.encode(&mut out);
     out.put_slice(b"a body of tomorrow");
-    let mut rest = out.freeze();
+    let mut rest = Bytes::from(out);
     assert_eq!(RequestHeader::decode(&mut rest), Ok(header));
     assert_eq!(rest, &b"a body of tomorrow"[..]);
     assert!(!ApiKey::ApiVersions.supports(99));
@@ -92,7 +92,7 @@ fn an_api_without_a_codec_is_named() {
 
 #[test]
 fn api_versions_answers_under_a_header_without_tags() {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     response_header_encode(&mut out, ApiKey::ApiVersions, 4, 1);
     assert_eq!(out.len(), 4);
     response_header_encode(&mut out, ApiKey::Fetch, 12, 1);

@@ -3,11 +3,11 @@
 
 use super::roster::PORT;
 use crate::script::{ConsumerSpec, Partition, ProducerSpec, Script};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_base::{
     ClientId, ClientKind, ClientRecord, Observation, Observe, Observer, Properties, Source, TopicPartition,
 };
-use klamm_client::{Consumer, ConsumerConfig, Fetched, Producer, ProducerConfig, StartAt};
+use klamm_client::{Consumer, ConsumerConfig, Fetched, Producer, ProducerConfig, StartAt, Str};
 use klamm_env::{Address, Env};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -70,7 +70,15 @@ pub struct Writer {
     client: ClientId,
     clients: Arc<Clients>,
     size: usize,
-    numbers: BTreeMap<TopicPartition, u32>,
+    places: BTreeMap<Partition, Place>,
+}
+
+/// Where a writer writes.
+struct Place {
+    topic: Str,
+    tp: TopicPartition,
+    /// Of the next record.
+    number: u32,
 }
 
 impl Writer {
@@ -79,19 +87,23 @@ impl Writer {
         let kind = ClientKind::Producer { acks: config.acks, idempotent: config.idempotent };
         let (client, observe) = clients.incarnation(name, kind);
         let producer = Producer::start(env, config, clients.bootstrap.clone(), observe.clone());
-        Self { producer, observe, client, clients: clients.clone(), size: size as usize, numbers: BTreeMap::new() }
+        Self { producer, observe, client, clients: clients.clone(), size: size as usize, places: BTreeMap::new() }
     }
 
     /// Hands in the partition's next record; `ended` is told when it has its outcome.
     pub fn write(&mut self, partition: &Partition, ended: impl FnOnce() + Send + 'static) {
-        let tp = self.clients.id(partition);
-        let number = self.numbers.entry(tp).or_insert(0);
-        let record = ClientRecord { client: self.client, number: *number };
-        *number += 1;
+        if !self.places.contains_key(partition) {
+            let place = Place { topic: partition.topic.as_str().into(), tp: self.clients.id(partition), number: 0 };
+            self.places.insert(partition.clone(), place);
+        }
+        let place = self.places.get_mut(partition).expect("it was just made");
+        let (tp, record) = (place.tp, ClientRecord { client: self.client, number: place.number });
+        place.number += 1;
         self.observe.note(|| Observation::Invoked { tp, record });
         let observe = self.observe.clone();
         let value = value(record, self.size);
-        self.producer.send_with(&partition.topic, Some(partition.partition), None, Some(value), move |outcome| {
+        let topic = place.topic.clone();
+        self.producer.send_with(topic, Some(tp.partition), None, Some(value), move |outcome| {
             observe.note(|| Observation::Ended { tp, record, outcome });
             ended();
         });
@@ -105,10 +117,9 @@ impl Writer {
 
 /// The record's name and padding up to the size.
 fn value(record: ClientRecord, size: usize) -> Bytes {
-    let mut value = BytesMut::with_capacity(size.max(8));
-    value.put_slice(&record.to_bytes());
-    value.put_bytes(b'.', size.saturating_sub(8));
-    value.freeze()
+    let mut value = vec![b'.'; size.max(8)];
+    value[..8].copy_from_slice(&record.to_bytes());
+    Bytes::from(value)
 }
 
 /// A producer's program.

@@ -19,6 +19,8 @@ use klamm_wire::records;
 use std::collections::{BTreeMap, BTreeSet};
 
 const FETCH_VERSION: i16 = 16;
+/// A record's length, attributes, deltas, key, value and headers, each in one byte: bounds what a count may reserve.
+const LEAST_RECORD_BYTES: usize = 7;
 const LIST_OFFSETS_VERSION: i16 = 7;
 const OFFSET_FOR_LEADER_EPOCH_VERSION: i16 = 4;
 
@@ -206,6 +208,10 @@ impl Core {
         Some((node, self.view.address(node)?.clone(), leader.epoch))
     }
 
+    fn leader_node(&self, place: &Place) -> Option<i32> {
+        self.view.leader(&place.0, place.1)?.node
+    }
+
     /// Looks positions up, and validates them against a leader of a new epoch.
     fn look_up(&mut self, out: &mut Outbox<Command>) {
         let unsure = |(place, partition): &(&Place, &Partition)| {
@@ -258,11 +264,15 @@ impl Core {
     /// the next records of these (KAFKA-17182).
     fn fetch(&mut self, out: &mut Outbox<Command>) {
         let waiting = self.partitions.iter().filter(|(_, partition)| partition.ready.is_some());
-        let holding: BTreeSet<i32> = waiting.filter_map(|(place, _)| Some(self.leader(place)?.0)).collect();
+        let holding: Vec<i32> = waiting.filter_map(|(place, _)| self.leader_node(place)).collect();
         let mut by_node: BTreeMap<i32, (Address, Vec<Standing>)> = BTreeMap::new();
         for (place, partition) in &self.partitions {
             let Stand::At { position, .. } = partition.stand else { continue };
             if partition.busy || partition.ready.is_some() || partition.not_before_ns > 0 {
+                continue;
+            }
+            // The common case first: what is asked for already needs no address.
+            if self.leader_node(place).is_none_or(|node| self.fetching.contains(&node)) {
                 continue;
             }
             let Some((node, to, epoch)) = self.leader(place) else { continue };
@@ -460,6 +470,8 @@ fn fill(fetched: &mut Fetched, bytes: &Bytes) -> bool {
             return false;
         }
         if !batch.header.is_control() {
+            let records_at_most = batch.bytes.len() / LEAST_RECORD_BYTES;
+            fetched.records.reserve(records_at_most.min(batch.header.record_count.unsigned_abs() as usize));
             for record in records::records(&batch) {
                 let Ok(record) = record else { return false };
                 if record.offset >= fetched.next_offset {

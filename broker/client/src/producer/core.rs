@@ -196,7 +196,9 @@ impl Core {
     }
 
     fn submit(&mut self, now: Now, submitted: Submitted) {
-        self.know(now, submitted.topic.clone());
+        if !self.topics.contains(&submitted.topic) {
+            self.know(now, submitted.topic.clone());
+        }
         match self.view.topic(&submitted.topic) {
             Some(info) => self.place(now.mono_ns, submitted, info.partitions),
             None => self.homeless.push((now.mono_ns, submitted)),
@@ -271,37 +273,40 @@ impl Core {
         }
         let limits = self.limits();
         loop {
-            let mut by_node: BTreeMap<i32, Vec<Place>> = BTreeMap::new();
+            let mut ready: Vec<(i32, Place)> = Vec::new();
             for (place, batches) in &self.partitions {
                 match batches.readiness(&limits, self.flushing) {
                     Readiness::At(at) if at <= now.mono_ns => {}
                     _ => continue,
                 }
                 if let Some(node) = self.node_with_room(place) {
-                    by_node.entry(node).or_default().push(place.clone());
+                    ready.push((node, place.clone()));
                 }
             }
-            if by_node.is_empty() {
+            if ready.is_empty() {
                 return;
             }
-            for (node, places) in by_node {
-                self.send_to(node, places, &limits, out);
+            ready.sort_by_key(|(node, _)| *node);
+            for places in ready.chunk_by(|a, b| a.0 == b.0) {
+                self.send_to(places, &limits, out);
             }
         }
     }
 
-    fn send_to(&mut self, node: i32, places: Vec<Place>, limits: &Limits, out: &mut Outbox<Command>) {
+    /// Sends one batch of each of these partitions, which one node leads.
+    fn send_to(&mut self, places: &[(i32, Place)], limits: &Limits, out: &mut Outbox<Command>) {
+        let node = places[0].0;
         let (mut batches, mut record_bytes) = (Vec::with_capacity(places.len()), 0);
-        let mut topics: Vec<TopicProduceData> = Vec::new();
-        for place in places {
-            let queue = self.partitions.get_mut(&place).expect("a ready partition");
+        let mut topics: Vec<TopicProduceData> = Vec::with_capacity(places.len());
+        for (_, place) in places {
+            let queue = self.partitions.get_mut(place).expect("a ready partition");
             let mut batch = queue.drain(limits);
             let (producer_id, epoch) = queue.ids.unwrap_or((-1, -1));
             assert!(limits.idempotent == (producer_id >= 0), "sequences and a producer id go together");
             let bytes = batch.bytes(producer_id, epoch);
             record_bytes += bytes.len();
-            add_batch(&mut topics, &place, bytes);
-            batches.push((place, batch));
+            add_batch(&mut topics, place, bytes);
+            batches.push((place.clone(), batch));
         }
         let message = ProduceRequest {
             acks: self.config.acks,

@@ -4,7 +4,7 @@ use super::core::{Command, Core, Event, Submitted};
 use super::{Pending, ProducerConfig};
 use crate::connection::{CallError, CallFailure, CallResult};
 use crate::request;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_base::{ClientId, ErrorCode, Now, Observe, Outbox, Outcome, Properties, Source, Uuid};
 use klamm_env::Address;
 use klamm_wire::messages::metadata_response::{
@@ -109,10 +109,10 @@ impl Play {
     }
 
     fn answer<M: Message>(&mut self, ask: &Asked, message: &M) {
-        let mut frame = BytesMut::new();
+        let mut frame = Vec::new();
         response_header_encode(&mut frame, ask.api, ask.version, 0);
         message.encode(&mut frame, ask.version);
-        let frame = frame.freeze();
+        let frame = Bytes::from(frame);
         assert!(request::decode::<M>(frame.clone(), ask.version).is_some());
         self.end(ask, Ok(frame));
     }

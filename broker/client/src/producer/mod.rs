@@ -150,7 +150,7 @@ impl Producer {
     /// decides, without a key the partitions take turns.
     pub fn send_with(
         &self,
-        topic: &str,
+        topic: impl Into<Str>,
         partition: Option<i32>,
         key: Option<Bytes>,
         value: Option<Bytes>,

@@ -67,14 +67,13 @@ impl Bench {
 
     /// Lets the disk do `count` operations, and tells the log.
     pub fn pump(&mut self, count: usize) -> Vec<Progress> {
-        let mut progress = Vec::new();
+        let mut progress = Outbox::new();
         for _ in 0..count {
             let Some(DiskRequest { ticket, op }) = self.queue.pop_front() else { break };
             let result = self.disk.perform(op);
-            progress.extend(self.log.disk_done(self.now, DiskDone { ticket, result }, &mut self.out));
-            self.queue.extend(self.out.drain());
+            self.log.disk_done(DiskDone { ticket, result }, &mut progress);
         }
-        progress
+        progress.drain().collect()
     }
 
     pub fn pump_all(&mut self) -> Vec<Progress> {

@@ -45,7 +45,7 @@ impl Node {
         request: &FetchRequest,
         replica: Option<(NodeId, i64)>,
     ) -> OpenFetch {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
             topics.push(Shape { name: topic.topic.clone(), id: topic.topic_id, count: topic.partitions.len() });
@@ -115,7 +115,8 @@ impl Node {
     fn answer_fetch(&self, open: OpenFetch, cx: &mut Cx) {
         let (head, token) = (open.head, open.token);
         let Some(token) = token else { return };
-        let mut response = FetchResponse::default();
+        let mut response =
+            FetchResponse { responses: Vec::with_capacity(open.topics.len()), ..FetchResponse::default() };
         let mut items = open.items.into_iter();
         for topic in open.topics {
             let mut partitions = Vec::with_capacity(topic.count);

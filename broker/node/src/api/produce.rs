@@ -254,7 +254,7 @@ fn finish(open: OpenProduce, cx: &mut Cx) {
 
 /// The answer's shape, and where in it each partition of the request stands.
 fn skeleton(request: &Produce) -> (ProduceResponse, Vec<Place>) {
-    let mut places = Vec::new();
+    let mut places = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
     let mut responses = Vec::with_capacity(request.topics.len());
     for (t, topic) in request.topics.iter().enumerate() {
         let place = |p| Place { topic: t as u32, partition: p as u32, slot: None };

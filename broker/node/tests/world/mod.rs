@@ -2,7 +2,7 @@
 //! nothing else is to be done.
 #![allow(dead_code)]
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_base::{
     DiskError, DiskOp, DiskOut, DiskResult, Draws, Guards, NodeId, Now, Observe, Outbox, Properties, Source,
 };
@@ -440,10 +440,10 @@ impl Machine {
 pub fn frame<M: Message>(body: &M, version: i16) -> Bytes {
     let api_key = ApiKey::from_code(M::API_KEY).expect("a known API");
     let header = RequestHeader { api_key, api_version: version, correlation_id: 7, client_id: Some("test".into()) };
-    let mut buf = BytesMut::new();
+    let mut buf = Vec::new();
     header.encode(&mut buf);
     body.encode(&mut buf, version);
-    buf.freeze()
+    Bytes::from(buf)
 }
 
 /// Reads a response frame.
@@ -457,10 +457,10 @@ pub fn read<R: Message>(mut frame: Bytes, version: i16) -> R {
 
 /// A response frame, for answers that a test invents.
 pub fn response<R: Message>(body: &R, version: i16) -> Bytes {
-    let mut buf = BytesMut::new();
+    let mut buf = Vec::new();
     response_header_encode(&mut buf, ApiKey::from_code(R::API_KEY).expect("a known API"), version, 7);
     body.encode(&mut buf, version);
-    buf.freeze()
+    Bytes::from(buf)
 }
 
 pub mod client;

@@ -52,10 +52,7 @@ fn module(out: &mut String, message: &Message) {
     let (name, module) = (message.name(), snake(message.name()));
     put!(out, "/// {name} and its parts.");
     put!(out, "pub mod {module} {{");
-    put!(
-        out,
-        "#[allow(unused_imports)] use crate::codec::{{self as c, BufMut, Bytes, BytesMut, Str, Uuid, WireError}};"
-    );
+    put!(out, "#[allow(unused_imports)] use crate::codec::{{self as c, BufMut, Bytes, Str, Uuid, WireError}};");
     for item in &message.structs {
         declare(out, item);
         default(out, item);
@@ -296,7 +293,7 @@ fn put_field(message: &Message, field: &Field) -> String {
 
 fn write(out: &mut String, message: &Message, item: &Struct) {
     put!(out, "#[allow(unused_variables)]");
-    put!(out, "pub(crate) fn write(&self, out: &mut BytesMut, version: i16) {{");
+    put!(out, "pub(crate) fn write(&self, out: &mut Vec<u8>, version: i16) {{");
     put!(out, "let flexible = {};", flexible(message));
     for field in &item.fields {
         let text = put_field(message, field);
@@ -386,7 +383,7 @@ fn implement(out: &mut String, message: &Message) {
     put!(out, "if !({min}..={max}).contains(&version) {{");
     put!(out, "return Err(WireError::UnsupportedVersion {{ message: \"{name}\", version }}); }}");
     put!(out, "Self::read(buf, version) }}");
-    put!(out, "fn encode(&self, buf: &mut BytesMut, version: i16) {{ self.write(buf, version) }}");
+    put!(out, "fn encode(&self, buf: &mut Vec<u8>, version: i16) {{ self.write(buf, version) }}");
     put!(out, "fn inexpressible(&self, version: i16) -> Option<&'static str> {{ self.lost(version) }}");
     put!(out, "}}");
 }

@@ -3,7 +3,7 @@
 use super::BatchHeader;
 use super::header::{CRC_FROM, HEADER_LEN};
 use crate::WireError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// A whole batch: its header, read, and all its bytes, header included.
 ///
@@ -47,14 +47,14 @@ impl Batch {
     /// The same batch at another place in a log: one copy of its bytes. Who gathers many into one buffer saves that
     /// copy with [`Batch::write_placed`].
     pub fn placed(&self, base_offset: i64, leader_epoch: i32) -> Batch {
-        let mut out = BytesMut::with_capacity(self.bytes.len());
+        let mut out = Vec::with_capacity(self.bytes.len());
         self.write_placed(&mut out, base_offset, leader_epoch);
         let header = BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..self.header };
-        Batch { header, bytes: out.freeze() }
+        Batch { header, bytes: Bytes::from(out) }
     }
 
     /// Appends the batch, placed, to `out`.
-    pub fn write_placed(&self, out: &mut BytesMut, base_offset: i64, leader_epoch: i32) {
+    pub fn write_placed(&self, out: &mut Vec<u8>, base_offset: i64, leader_epoch: i32) {
         assert_eq!(self.bytes.len(), self.header.size(), "a batch whose bytes are not its header's");
         out.reserve(self.bytes.len());
         out.extend_from_slice(&self.placed_header(base_offset, leader_epoch));

@@ -3,7 +3,7 @@
 use super::header::{CRC_FROM, HEADER_LEN, LENGTH_OVERHEAD, attribute};
 use super::{Batch, BatchHeader, Codec, compress};
 use crate::codec::{put_varint, put_varlong, varint_len, varlong_len};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes};
 
 /// Gathers records into one batch. Offsets count from 0 (a leader places the batch later).
 ///
@@ -14,7 +14,7 @@ pub struct BatchBuilder {
     header: BatchHeader,
     codec: Codec,
     /// Room for the header, then the records; empty before the first record.
-    bytes: BytesMut,
+    bytes: Vec<u8>,
 }
 
 impl BatchBuilder {
@@ -35,7 +35,7 @@ impl BatchBuilder {
             base_sequence: -1,
             record_count: 0,
         };
-        BatchBuilder { now_ms, header, codec: Codec::None, bytes: BytesMut::new() }
+        BatchBuilder { now_ms, header, codec: Codec::None, bytes: Vec::new() }
     }
 
     /// Makes room for so many bytes of records at once.
@@ -118,7 +118,7 @@ impl BatchBuilder {
 
     /// The batch. The builder is empty afterwards; producer, marks and place stay.
     pub fn build(&mut self) -> Batch {
-        let mut bytes = self.bytes.split();
+        let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize(bytes.len().max(HEADER_LEN), 0);
         if self.codec != Codec::None {
             let packed = compress(self.codec, &bytes[HEADER_LEN..]);
@@ -132,12 +132,12 @@ impl BatchBuilder {
         header.crc = crc32c::crc32c(&bytes[CRC_FROM..]);
         bytes[17..21].copy_from_slice(&header.crc.to_be_bytes());
         (self.header.record_count, self.header.last_offset_delta) = (0, 0);
-        Batch { header, bytes: bytes.freeze() }
+        Batch { header, bytes: Bytes::from(bytes) }
     }
 }
 
 fn write_record(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     timestamp_delta: i64,
     offset_delta: i32,
     key: Option<&[u8]>,
@@ -170,7 +170,7 @@ fn blob_len(blob: Option<&[u8]>) -> usize {
     blob.map_or(varint_len(-1), |bytes| varint_len(bytes.len() as i32) + bytes.len())
 }
 
-fn put_blob(out: &mut BytesMut, blob: Option<&[u8]>) {
+fn put_blob(out: &mut Vec<u8>, blob: Option<&[u8]>) {
     match blob {
         None => put_varint(out, -1),
         Some(bytes) => {

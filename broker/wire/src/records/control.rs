@@ -1,7 +1,7 @@
 //! Control batches and what their records say (L7).
 
 use super::{Batch, BatchBuilder, Record, records};
-use crate::codec::{self, BufMut, Bytes, BytesMut};
+use crate::codec::{self, BufMut, Bytes};
 use crate::messages::leader_change_message::{LeaderChangeMessage, Voter};
 use crate::{Message, WireError};
 use klamm_base::NodeId;
@@ -67,7 +67,7 @@ pub fn leader_change(
     let list = |ids: &[NodeId]| ids.iter().map(|id| Voter { voter_id: id.0, ..Voter::default() }).collect();
     let message =
         LeaderChangeMessage { version: 0, leader_id: leader.0, voters: list(voters), granting_voters: list(granting) };
-    let mut value = BytesMut::with_capacity(64);
+    let mut value = Vec::with_capacity(64);
     message.encode(&mut value, message.version);
     control_batch(base_offset, leader_epoch, now_ms, ControlType::LeaderChange, &value)
 }
@@ -91,8 +91,8 @@ pub fn read_leader_change(batch: &Batch) -> Result<Option<LeaderChangeMessage>, 
 
 /// The value of an end-of-transaction marker: its version and the epoch of the coordinator that wrote it.
 pub fn end_txn_value(coordinator_epoch: i32) -> Bytes {
-    let mut value = BytesMut::with_capacity(6);
+    let mut value = Vec::with_capacity(6);
     value.put_i16(0);
     value.put_i32(coordinator_epoch);
-    value.freeze()
+    Bytes::from(value)
 }

@@ -1,6 +1,6 @@
 //! Every message behind one kind of function pointer.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_wire::messages::*;
 use klamm_wire::{Message, WireError};
 use std::fmt::Debug;
@@ -29,18 +29,18 @@ pub struct Entry {
 
 fn trip<M: Message + Debug + PartialEq>(buf: &mut Bytes, version: i16) -> Result<Trip, WireError> {
     let message = M::decode(buf, version)?;
-    let mut encoded = BytesMut::new();
+    let mut encoded = Vec::new();
     message.encode(&mut encoded, version);
-    let encoded = encoded.freeze();
+    let encoded = Bytes::from(encoded);
     let again = M::decode(&mut encoded.clone(), version)?;
     assert_eq!(again, message, "{} version {version}", M::NAME);
     Ok(Trip { debug: format!("{message:?}"), encoded, lost: message.inexpressible(version) })
 }
 
 fn default<M: Message + Default>(version: i16) -> Bytes {
-    let mut encoded = BytesMut::new();
+    let mut encoded = Vec::new();
     M::default().encode(&mut encoded, version);
-    encoded.freeze()
+    Bytes::from(encoded)
 }
 
 macro_rules! table {
