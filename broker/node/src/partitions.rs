@@ -102,8 +102,11 @@ impl Node {
         let mut commands = std::mem::take(&mut self.partitions.scratch);
         assert!(commands.is_empty(), "one replica steps at a time");
         let place = self.partitions.slot_mut(slot);
+        let looks_only = event.looks_only();
         place.replica.step(cx.now, event, &mut commands);
-        place.arm(slot, &mut self.timers);
+        if !looks_only {
+            place.arm(slot, &mut self.timers);
+        }
         for command in commands.drain() {
             self.replica_command(slot, command, cx);
         }

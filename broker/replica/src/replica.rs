@@ -70,6 +70,7 @@ impl Replica {
 
     /// Takes one event.
     pub fn step(&mut self, now: Now, event: Event, out: &mut Outbox<Command>) {
+        let looks_only = event.looks_only();
         match event {
             Event::Start => self.loader.start(&mut self.disk),
             Event::State(state) => self.learn(now, state, out),
@@ -94,10 +95,12 @@ impl Replica {
         for request in self.disk.drain() {
             out.push(Command::Disk(request));
         }
-        let now_seen = self.glance();
-        if now_seen != self.seen {
-            self.seen = now_seen;
-            out.push(Command::Progress);
+        if !looks_only {
+            let now_seen = self.glance();
+            if now_seen != self.seen {
+                self.seen = now_seen;
+                out.push(Command::Progress);
+            }
         }
         self.check();
     }

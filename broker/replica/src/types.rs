@@ -203,6 +203,13 @@ pub enum Event {
     Stop,
 }
 
+impl Event {
+    /// It asks for what is there and changes nothing that others see, no deadline either.
+    pub fn looks_only(&self) -> bool {
+        matches!(self, Event::Fetch { .. })
+    }
+}
+
 /// What a replica wants done, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
