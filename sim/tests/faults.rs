@@ -2,7 +2,8 @@
 
 use klamm_sim::{
     Collector, ConnectionFault, DiskFate, DiskFaultKind, FAULTS, Fault, FaultError, FaultFamily, FaultPlan, HostError,
-    HostState, Latency, Leap, LinkChange, LinkState, Listening, Often, Place, SimConfig, World, WorldEvent, run,
+    HostState, Latency, Leap, LinkChange, LinkState, Listening, Often, Place, SimConfig, Topology, World, WorldEvent,
+    run,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -293,4 +294,62 @@ fn what_makes_no_sense_is_a_typed_error_and_nothing_was_done() {
     assert_eq!(errors[5], FaultError::Host(HostError::ClockRate { ppm: -1_000_000 }));
     assert!(matches!(errors[6], FaultError::Disk(_)), "{}", errors[6]);
     assert_eq!(errors[7], FaultError::Backwards { from_ns: 7, until_ns: 7 });
+}
+
+#[test]
+fn a_fault_of_a_rack_strikes_all_its_hosts_at_one_instant_and_no_other() {
+    let run = run(SimConfig::new(3), |world| {
+        let told = stage(world);
+        world.set_topology(&Topology::three_racks(&["b1", "x", "y", "b2"])).unwrap();
+        Box::pin(async move {
+            world.sleep_until(SECOND).await;
+            let first = told.borrow().len();
+            world.strike(&Fault::Pause { on: Place::from("rack(rack1)") }).unwrap();
+            world.strike(&Fault::Kill { on: Place::from("data-centre(dc1)") }).unwrap();
+            let told = told.borrow();
+            told[first..].iter().map(|(at, event)| (*at, event.clone())).collect::<Vec<_>>()
+        })
+    });
+    let host = |name: &str| name.to_owned();
+    let expected = [
+        (SECOND, WorldEvent::Paused { host: host("b1") }),
+        (SECOND, WorldEvent::Paused { host: host("b2") }),
+        (SECOND, WorldEvent::Killed { host: host("b1") }),
+        (SECOND, WorldEvent::Killed { host: host("b2") }),
+    ];
+    assert_eq!(run.outcome.unwrap(), expected);
+}
+
+#[test]
+fn what_a_link_is_like_adds_up_and_ends_one_by_one() {
+    let run = run(SimConfig::new(3), |world| {
+        stage(world);
+        Box::pin(async move {
+            let (from, to) = (world.host("b1").unwrap(), world.host("b2").unwrap());
+            let link = |change| Fault::Link { from: b1(), to: Place::from("b2"), both: false, change };
+            let usual = world.link_profile(from, to).unwrap();
+            let slow = world.strike(&link(LinkChange::Slow(Latency::fixed(7)))).unwrap();
+            let lossy = world.strike(&link(LinkChange::Loss { ppm: 9 })).unwrap();
+            let both = world.link_profile(from, to).unwrap();
+            assert_eq!((both.latency, both.loss_ppm), (Latency::fixed(7), 9));
+            world.mend(slow);
+            let one = world.link_profile(from, to).unwrap();
+            assert_eq!((one.latency, one.loss_ppm), (usual.latency, 9));
+            world.mend(lossy);
+            assert_eq!(world.link_profile(from, to).unwrap(), usual);
+        })
+    });
+    run.outcome.unwrap();
+}
+
+#[test]
+fn a_fault_of_live_connections_needs_one() {
+    let run = run(SimConfig::new(3), |world| {
+        stage(world);
+        Box::pin(async move {
+            let what = ConnectionFault::Reset;
+            world.strike(&Fault::Connection { from: Some(b1()), to: None, role: None, new: false, what }).unwrap_err()
+        })
+    });
+    assert_eq!(run.outcome.unwrap(), FaultError::NoConnection);
 }

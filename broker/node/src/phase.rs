@@ -244,6 +244,13 @@ fn parse_uuid(text: &str) -> Option<Uuid> {
     Some(Uuid(value))
 }
 
+/// The directories above a relative one, the nearest first, down to the root: what is synced in a directory that was just
+/// made is lost with it, unless its own name is durable, too.
+fn parents(dir: &str) -> Vec<String> {
+    let parts: Vec<&str> = dir.split('/').collect();
+    (0..parts.len()).rev().map(|depth| parts[..depth].join("/")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,11 +268,10 @@ mod tests {
         assert_eq!(parse_clean(b"{\"version\":0,\"brokerEpoch\":42}"), Some(42));
         assert_eq!(parse_clean(b"torn"), None);
     }
-}
 
-/// The directories above a relative one, the nearest first, down to the root: what is synced in a directory that was just
-/// made is lost with it, unless its own name is durable, too.
-fn parents(dir: &str) -> Vec<String> {
-    let parts: Vec<&str> = dir.split('/').collect();
-    (0..parts.len()).rev().map(|depth| parts[..depth].join("/")).collect()
+    #[test]
+    fn every_directory_above_the_data_directory_is_named_down_to_the_root() {
+        assert_eq!(super::parents("data"), [""]);
+        assert_eq!(super::parents("a/b/c"), ["a/b", "a", ""]);
+    }
 }
