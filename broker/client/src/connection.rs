@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use klamm_env::{Address, Env, Stream, Timer};
-use klamm_wire::frame::{FrameReader, FrameWriter};
+use klamm_wire::frame::FrameReader;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -63,7 +63,8 @@ struct Handle {
 struct State {
     /// None once it ended.
     stream: Option<Box<dyn Stream>>,
-    writing: FrameWriter,
+    /// Frames, and what is left of the first.
+    writing: VecDeque<Bytes>,
     incoming: FrameReader,
     pending: VecDeque<Pending>,
     next_correlation_id: i32,
@@ -94,7 +95,7 @@ impl Connection {
     pub fn over(env: &Env, stream: Box<dyn Stream>) -> Connection {
         let state = Arc::new(Mutex::new(State {
             stream: Some(stream),
-            writing: FrameWriter::default(),
+            writing: VecDeque::new(),
             incoming: FrameReader::new(FRAME_BYTES_MAX),
             pending: VecDeque::new(),
             next_correlation_id: 0,
@@ -111,7 +112,7 @@ impl Connection {
         self.shared.state.lock().expect("connection state")
     }
 
-    /// Sends the request that `encode` makes for its correlation id; `done` gets the answer, once, from the connection's
+    /// Sends the request (a whole frame) that `encode` makes for its correlation id; `done` gets the answer, once, from the connection's
     /// own task. After `deadline_ns` (monotonic) the whole connection is given up, as Kafka's clients do.
     pub fn call_with(
         &self,
@@ -179,7 +180,7 @@ impl State {
     /// Puts a frame out. As much of it as there is room for is written at once, on the task's account; it is woken only for
     /// what goes wrong.
     fn send(&mut self, frame: Bytes) {
-        self.writing.put(frame);
+        self.writing.push_back(frame);
         let Some(task) = self.task.clone() else { return };
         let mut cx = Context::from_waker(&task);
         if self.write(&mut cx).and_then(|()| self.watch_deadline(&mut cx)).is_err() {
@@ -189,8 +190,8 @@ impl State {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
         let stream = self.stream.as_mut().expect("a connection that is open");
-        while !self.writing.is_done() {
-            match stream.poll_write_pieces(cx, self.writing.pieces_mut()) {
+        while !self.writing.is_empty() {
+            match stream.poll_write_pieces(cx, &mut self.writing) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CallFailure::Disconnected),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
@@ -237,7 +238,7 @@ impl State {
     /// Nothing is to be done now: true when nothing ever will be.
     fn rest(&mut self, cx: &mut Context<'_>) -> Result<bool, CallFailure> {
         self.watch_deadline(cx)?;
-        if self.abandoned && self.pending.is_empty() && self.writing.is_done() {
+        if self.abandoned && self.pending.is_empty() && self.writing.is_empty() {
             return Ok(true);
         }
         match &mut self.task {

@@ -1,17 +1,17 @@
 //! Requests as bytes: header and body for a correlation id, and answers back.
 
 use bytes::Bytes;
-use klamm_wire::{ApiKey, Message, RequestHeader, Str};
+use klamm_wire::{ApiKey, Message, RequestHeader, Str, frame};
 
-/// Bytes before a request's correlation id: its API and its version.
-const CORRELATION_ID_AT: usize = 4;
+/// Bytes before a request's correlation id: its length, its API and its version.
+const CORRELATION_ID_AT: usize = frame::LENGTH + 4;
 /// Enough for a header and a small body.
 const SMALL_BYTES: usize = 256;
 
 /// A request that is encoded; only the correlation id is missing.
 #[derive(Debug)]
 pub struct Encoded {
-    /// Header and body.
+    /// Room for the length, header and body.
     frame: Vec<u8>,
     /// False: no answer comes (Produce with acks=0).
     pub answered: bool,
@@ -28,16 +28,16 @@ impl Encoded {
         let api_key = key::<M>();
         let header =
             RequestHeader { api_key, api_version: version, correlation_id: 0, client_id: Some(client_id.clone()) };
-        let mut frame = Vec::with_capacity(SMALL_BYTES + record_bytes);
+        let mut frame = frame::begin(SMALL_BYTES + record_bytes);
         header.encode(&mut frame);
         message.encode(&mut frame, version);
         Self { frame, answered: true }
     }
 
-    /// The frame without its length.
+    /// The whole frame.
     pub fn frame(mut self, correlation_id: i32) -> Bytes {
         self.frame[CORRELATION_ID_AT..][..4].copy_from_slice(&correlation_id.to_be_bytes());
-        Bytes::from(self.frame)
+        frame::finish(self.frame)
     }
 }
 

@@ -8,7 +8,7 @@ use klamm_wire::messages::{
     BrokerRegistrationRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
     ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
-use klamm_wire::{Message, RequestHeader, Str, WireError};
+use klamm_wire::{Message, RequestHeader, Str, WireError, frame};
 
 /// A decoded and checked request.
 #[derive(Debug)]
@@ -161,9 +161,9 @@ pub(crate) enum OutBody {
 }
 
 impl OutRequest {
-    /// Header and body, without the four length bytes. Runs outside of the node's lock.
+    /// The whole frame: length, header and body. Runs outside of the node's lock.
     pub fn encode(&self, correlation_id: i32) -> Bytes {
-        let mut buf = Vec::with_capacity(256);
+        let mut buf = frame::begin(256);
         let header = RequestHeader {
             api_key: self.api_key(),
             api_version: self.version,
@@ -179,7 +179,7 @@ impl OutRequest {
             OutBody::AllocateProducerIds(body) => body.encode(&mut buf, self.version),
             OutBody::CreateTopics(body) => body.encode(&mut buf, self.version),
         }
-        Bytes::from(buf)
+        frame::finish(buf)
     }
 
     /// The API's number.

@@ -7,7 +7,7 @@ use klamm_wire::messages::{
     BrokerRegistrationResponse, CreateTopicsResponse, FetchResponse, FindCoordinatorResponse, InitProducerIdResponse,
     ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
 };
-use klamm_wire::{ApiKey, Message, WireError, response_header_decode, response_header_encode};
+use klamm_wire::{ApiKey, Message, WireError, frame, response_header_decode, response_header_encode};
 
 /// A response that waits to be encoded.
 #[derive(Clone, Debug)]
@@ -37,10 +37,10 @@ pub(crate) enum Answer {
 }
 
 impl Response {
-    /// Header and body, without the four length bytes. Runs outside of the node's lock.
+    /// The whole frame: length, header and body. Runs outside of the node's lock.
     pub fn encode(&self) -> Bytes {
         let Head { api, version, correlation_id } = self.head;
-        let mut buf = Vec::with_capacity(self.body.size_hint());
+        let mut buf = frame::begin(self.body.size_hint());
         response_header_encode(&mut buf, api, version, correlation_id);
         let buf = &mut buf;
         match &self.body {
@@ -59,7 +59,7 @@ impl Response {
             Answer::AlterPartition(body) => body.encode(buf, version),
             Answer::AllocateProducerIds(body) => body.encode(buf, version),
         }
-        Bytes::from(std::mem::take(buf))
+        frame::finish(std::mem::take(buf))
     }
 
     /// The API's number.

@@ -2,9 +2,11 @@
 
 use crate::driver::{Answer, Driver};
 use crate::machine::decode_request;
+use bytes::Bytes;
 use klamm_client::WireError;
-use klamm_client::frame::{FrameReader, FrameWriter};
+use klamm_client::frame::FrameReader;
 use klamm_env::Stream;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -42,13 +44,13 @@ pub(crate) struct Connection {
     open: bool,
     incoming: FrameReader,
     /// What is being written.
-    outgoing: FrameWriter,
+    outgoing: VecDeque<Bytes>,
 }
 
 impl Connection {
     pub(crate) fn new(driver: Arc<Driver>, stream: Box<dyn Stream>) -> Self {
         let seat = driver.sit();
-        let (incoming, outgoing) = (FrameReader::new(driver.max_frame), FrameWriter::default());
+        let (incoming, outgoing) = (FrameReader::new(driver.max_frame), VecDeque::new());
         Self { driver, stream, seat, known: false, open: false, incoming, outgoing }
     }
 
@@ -98,8 +100,8 @@ impl Connection {
         match answer {
             Answer::Reply(response) => {
                 self.driver.observe.frame();
-                assert!(self.outgoing.is_done(), "one answer at a time");
-                self.outgoing.put(response.encode());
+                assert!(self.outgoing.is_empty(), "one answer at a time");
+                self.outgoing.push_back(response.encode());
             }
             Answer::Silence => {}
             Answer::Close => return Err(End::Told),
@@ -109,8 +111,8 @@ impl Connection {
 
     /// Writes all that is put out.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
-        while !self.outgoing.is_done() {
-            match self.stream.poll_write_pieces(cx, self.outgoing.pieces_mut()) {
+        while !self.outgoing.is_empty() {
+            match self.stream.poll_write_pieces(cx, &mut self.outgoing) {
                 Poll::Ready(Ok(0)) => return Err(End::Closed),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Err(End::Io(error)),

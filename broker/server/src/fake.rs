@@ -2,8 +2,9 @@
 //! driver for one kind of work.
 
 use crate::machine::{DiskId, Endpoint, NodeConfig, SendError, SendId, Token};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use klamm_base::{DiskOp, DiskResult, Draws, Guards, Now, Observe, Outbox};
+use klamm_client::frame;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -50,10 +51,10 @@ pub(crate) fn decode_request(frame: Bytes) -> Result<Request, String> {
 }
 
 fn encode(id: u32, text: &str) -> Bytes {
-    let mut frame = BytesMut::new();
-    frame.put_u32(id);
-    frame.put_slice(text.as_bytes());
-    frame.freeze()
+    let mut frame = frame::begin(4 + text.len());
+    frame.extend_from_slice(&id.to_be_bytes());
+    frame.extend_from_slice(text.as_bytes());
+    frame::finish(frame)
 }
 
 impl Response {

@@ -5,9 +5,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// Bytes of a frame's length.
-const LENGTH: usize = 4;
-/// Lengths are written into blocks of so many bytes, which they share.
-const LENGTHS_BYTES: usize = 64 * LENGTH;
+pub const LENGTH: usize = 4;
 
 /// Cuts a byte stream into frames. A frame that came in one piece is a slice of it, without a copy.
 #[derive(Clone, Debug)]
@@ -109,35 +107,20 @@ impl FrameReader {
     }
 }
 
-/// Frames on their way out, in pieces, so that nothing is copied behind its length.
-#[derive(Debug, Default)]
-pub struct FrameWriter {
-    pieces: VecDeque<Bytes>,
-    lengths: BytesMut,
+/// Begins a frame with room for so many bytes: header and body are appended to it, then it is finished.
+#[inline]
+pub fn begin(capacity: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(LENGTH + capacity);
+    frame.extend_from_slice(&[0; LENGTH]);
+    frame
 }
 
-impl FrameWriter {
-    /// Puts a frame behind the others. `body` must be below 2 GiB.
-    pub fn put(&mut self, body: Bytes) {
-        if self.lengths.capacity() < LENGTH {
-            self.lengths.reserve(LENGTHS_BYTES);
-        }
-        self.lengths.put_slice(&write_length(body.len()));
-        self.pieces.push_back(self.lengths.split().freeze());
-        if !body.is_empty() {
-            self.pieces.push_back(body);
-        }
-    }
-
-    /// What is left to write, in order; who writes takes it out.
-    pub fn pieces_mut(&mut self) -> &mut VecDeque<Bytes> {
-        &mut self.pieces
-    }
-
-    /// All of it is written.
-    pub fn is_done(&self) -> bool {
-        self.pieces.is_empty()
-    }
+/// The whole frame, its length in front, as it goes over the wire. It must be below 2 GiB.
+#[inline]
+pub fn finish(mut frame: Vec<u8>) -> Bytes {
+    let length = frame.len().checked_sub(LENGTH).expect("a frame that was begun");
+    frame[..LENGTH].copy_from_slice(&write_length(length));
+    Bytes::from(frame)
 }
 
 /// The four bytes that go before a frame of `length` bytes, which must be below 2 GiB.

@@ -7,6 +7,7 @@ use klamm_base::{
     DiskError, DiskOp, DiskOut, DiskResult, Draws, Guards, NodeId, Now, Observe, Outbox, Properties, Source,
 };
 use klamm_node::{Command, Event, Node, NodeConfig, SendError, SendId, Token, decode_request};
+use klamm_wire::frame::LENGTH;
 use klamm_wire::{ApiKey, Message, RequestHeader, response_header_decode, response_header_encode};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -335,9 +336,11 @@ impl World {
             }
             Command::Send { to, id: send, request, timeout_ms, .. } => {
                 let target: i32 = to.host.trim_start_matches('n').parse().expect("a node's host name");
-                self.deliver(id, target, send, request.encode(7), timeout_ms);
+                self.deliver(id, target, send, request.encode(7).slice(LENGTH..), timeout_ms);
             }
-            Command::Reply { token, response } => self.replied(token, Outcome::Reply(response.encode())),
+            Command::Reply { token, response } => {
+                self.replied(token, Outcome::Reply(response.encode().slice(LENGTH..)))
+            }
             Command::NoReply { token } => self.replied(token, Outcome::NoReply),
             Command::Close { token } => self.replied(token, Outcome::Closed),
             Command::Fatal { message } => {
