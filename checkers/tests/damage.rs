@@ -372,19 +372,29 @@ fn a_frame_that_was_spoilt_after_a_record_ended_excuses_nothing_of_it() {
 
 #[test]
 fn damaged_bytes_that_are_there_still_may_keep_their_partition_from_being_served() {
-    let tell = |path: &str| {
+    let tell = |path: &str| told(path, Damage::BitRot);
+    fn told(path: &str, kind: Damage) -> Story {
+        // Node 3 stands before the rotten batch, at 2.
         let mut story = three_batches();
-        story.damage_file(1, path, (107, 108), Damage::BitRot);
+        story.cut(3, 2, TruncationCause::DivergingEpoch);
+        story.damage_file(1, path, (107, 108), kind);
         story.world(World::Healed);
         story.world(World::Settled { ok: false, why: "b3 is not in sync on orders-0".into() });
         story
-    };
+    }
     let rotten = tell("data/orders-0/00000000000000000000.log");
     assert_eq!(rotten.violated(), NOTHING, "{:#?}", rotten.judge().verdicts);
     assert_eq!(allowed(&rotten, "serves-after-heal")[0].setting, "fault: bit-rot");
     assert_eq!(tell("data/payments-0/00000000000000000000.log").violated(), ["serves-after-heal"]);
     assert_eq!(tell("data/orders-0/leader-epoch-checkpoint").violated(), ["serves-after-heal"]);
     assert_eq!(tell("data/meta.properties").violated(), NOTHING, "a node that does not know who it is");
+    let mut beyond = three_batches();
+    beyond.damage(1, 0, Damage::BitRot);
+    beyond.world(World::Healed);
+    beyond.world(World::Settled { ok: false, why: "b3 is not in sync on orders-0".into() });
+    assert_eq!(beyond.violated(), ["serves-after-heal"], "node 3 has long what stands there");
+    let unplugged = told("data/meta.properties", Damage::Removed);
+    assert_eq!(unplugged.violated(), ["serves-after-heal"], "what is unplugged comes back");
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! broken promise, and a process that may open no more files goes on with those that it has.
 
 use bytes::Bytes;
-use klamm_base::{ClientId, Guards, NodeId, Observe, Outcome, Properties, Source};
+use klamm_base::{ClientId, ErrorCode, Guards, NodeId, Observe, Outcome, Properties, Source};
 use klamm_client::{Admin, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, StartAt};
 use klamm_env::{Address, BoxFuture, Env, Stream};
 use klamm_node::NodeConfig;
-use klamm_sim::{DiskFault, DiskFaultKind, Host, HostState, Limits, SimConfig, When, World, run};
+use klamm_sim::{
+    ConnectionFault, ConnectionMatch, DiskFault, DiskFaultKind, Host, HostState, Limits, SimConfig, When, World, run,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -103,18 +105,25 @@ impl Stage {
 
     /// Everything that can be read within half a minute, in which a broker that came back is fenced and elected again.
     async fn read(&self) -> BTreeMap<i64, Bytes> {
+        self.read_for(30_000, None).await
+    }
+
+    /// Everything that can be read within so many milliseconds, or until the consumer is in this trouble.
+    async fn read_for(&self, ms: u64, trouble: Option<ErrorCode>) -> BTreeMap<i64, Bytes> {
         let config = ConsumerConfig::from_properties(&Properties::new()).unwrap();
         let mut consumer = Consumer::start(&self.env(), config, self.bootstrap(), nobody());
         consumer.assign([("lines".into(), 0, StartAt::Earliest)]);
         let mut read = BTreeMap::new();
-        for _ in 0..60 {
-            if read.len() >= RECORDS {
-                break;
+        for _ in 0..ms / 500 {
+            let troubled = trouble.is_some() && consumer.trouble("lines", 0) == trouble;
+            if read.len() >= RECORDS || troubled {
+                return read;
             }
             let fetched = consumer.poll(500).await;
             let records = fetched.into_iter().flat_map(|fetched| fetched.records);
             read.extend(records.filter_map(|record| Some((record.offset, record.value?))));
         }
+        assert_eq!(trouble, None, "the consumer met it");
         read
     }
 
@@ -237,7 +246,7 @@ fn rotten_records_are_given_to_nobody_and_what_stands_before_them_is() {
         stage.world.add_disk_fault(stage.broker, rot.on("lines-0/00000000000000000000.log")).unwrap();
         stage.sleep_ms(10).await;
         assert_eq!(stage.world.disk_damage(stage.broker).len(), 1, "it rotted");
-        let read = stage.read().await;
+        let read = stage.read_for(30_000, Some(ErrorCode::CorruptMessage)).await;
         assert_eq!(stage.last_end(), None, "rot ends no broker");
         read
     });
@@ -302,4 +311,33 @@ fn garbage() -> [Vec<u8>; 4] {
 async fn read_to_end(stream: &mut Box<dyn Stream>) -> bool {
     let mut byte = [0];
     stream.read(&mut byte).await.map_or(true, |read| read == 0)
+}
+
+/// One segment in twenty arrives with a flipped bit, on every connection, those of the broker with itself included.
+#[test]
+fn spoilt_bytes_on_every_connection_end_neither_the_broker_nor_its_clients() {
+    for seed in 0..20 {
+        story(seed, async move |stage: Stage| {
+            stage.make_topic().await;
+            let producer = stage.producer();
+            let everywhere = ConnectionMatch { also_new: true, ..ConnectionMatch::default() };
+            stage.world.add_connection_fault(everywhere, ConnectionFault::Corrupt { ppm: 50_000 }).unwrap();
+            let mut admin = Admin::new(&stage.env(), stage.bootstrap());
+            for number in 0..10 {
+                let name = format!("other-{number}");
+                let topic = NewTopic { name, partitions: 3, replication: 1, configs: Properties::new() };
+                // Made or not: spoilt bytes may have told anything.
+                let _told = admin.create_topic(&topic).await;
+            }
+            stage.produce(&producer, 0..30).await;
+            let read = stage.read_for(10_000, None).await;
+            stage.world.clear_connection_faults();
+            assert_eq!(stage.last_end(), None, "seed {seed}: the broker goes on");
+            // Those who were misled may have to time out first; then everything works.
+            let later = stage.produce(&stage.producer(), 30..32).await;
+            assert!(later.iter().any(|outcome| matches!(outcome, Outcome::Acked(_))), "seed {seed}: {later:?}");
+            let wrong = read.values().find(|value| !value.starts_with(b"record "));
+            assert_eq!(wrong, None, "seed {seed}: a checksum was not looked at");
+        });
+    }
 }

@@ -188,7 +188,7 @@ impl Partition {
         let own = |harm: &&Harm| harm.is_on(node) && harm.from <= base && !matches!(harm.kind, HarmKind::Undurable);
         let frame = |harm: &&Harm| harm.kind != HarmKind::Frame || is_fresh(harm, now_ns);
         let own = self.harms.iter().filter(own).find(frame).copied();
-        let found = own.or_else(|| self.harmed_source(node, base, last))?;
+        let found = own.or_else(|| self.harmed_source(node, base, last, now_ns))?;
         let is_known =
             self.harms.iter().any(|harm| harm.is_on(node) && harm.kind == HarmKind::Fed && harm.from <= base);
         if !is_known {
@@ -200,9 +200,10 @@ impl Partition {
     }
 
     /// Damage in another replica's copy of these offsets, which this one may have been fed from.
-    pub fn harmed_source(&self, node: NodeIndex, base: i64, last: i64) -> Option<Harm> {
+    pub fn harmed_source(&self, node: NodeIndex, base: i64, last: i64, now_ns: u64) -> Option<Harm> {
         let source = |harm: &&Harm| match harm.kind {
             _ if harm.node == node || !harm.in_force() => false,
+            HarmKind::Shown(Damage::Misread) if !is_fresh(harm, now_ns) => false,
             HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= last && base < harm.to,
             HarmKind::Fed => harm.from <= last,
             HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
@@ -254,17 +255,21 @@ impl Partition {
             HarmKind::Fed => harm.from <= offset,
             HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
         };
-        let then = |harm: &&Harm| harm.at <= at && (harm.in_force() || !finally);
+        // What was read wrongly once is sound at rest.
+        let stays = |harm: &&Harm| harm.in_force() && harm.kind != HarmKind::Shown(Damage::Misread);
+        let then = |harm: &&Harm| harm.at <= at && (!finally || stays(harm));
         self.harms.iter().filter(met).find(then).copied()
     }
 
-    /// A harm that may keep the partition from being read or replicated: its replicas refuse to take damaged bytes, for ever.
-    pub fn harm_that_blocks(&self) -> Option<Harm> {
-        let blocks = |harm: &&Harm| {
-            harm.in_force()
-                && matches!(harm.kind, HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Gone | HarmKind::Fed)
+    /// A harm that may keep a reader or a follower that stands at `offset` from going on: nobody takes damaged bytes. Without an
+    /// offset any that is still there.
+    pub fn harm_that_blocks(&self, offset: Option<i64>) -> Option<Harm> {
+        let blocks = |harm: &&Harm| match harm.kind {
+            HarmKind::Shown(Damage::Misread) | HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+            HarmKind::Shown(_) | HarmKind::Hidden(_) => offset.is_none_or(|at| harm.from <= at && at < harm.to),
+            HarmKind::Fed => offset.is_none_or(|at| harm.from <= at),
         };
-        self.harms.iter().find(blocks).copied()
+        self.harms.iter().filter(|harm| harm.in_force()).find(blocks).copied()
     }
 
     /// A node's copy of a version is destroyed, and this harm did it.

@@ -36,7 +36,7 @@ pub(crate) struct Machine {
     pub incarnation: u32,
     pub powered_off: u32,
     pub wiped: u32,
-    /// Its process ended and was not started again.
+    /// The world ended its process and has not started it again. One that ended by itself should run.
     pub is_down: bool,
 }
 
@@ -44,7 +44,7 @@ impl Machine {
     fn note(&mut self, world: &World) {
         match world {
             World::HostStarted { .. } | World::Restarted { .. } => self.is_down = false,
-            World::Killed { .. } | World::PoweredOff { .. } | World::Stopped { .. } => self.is_down = true,
+            World::Killed { .. } | World::PoweredOff { .. } => self.is_down = true,
             _ => {}
         }
     }
@@ -278,7 +278,8 @@ impl Ledger {
                 self.parts[part].damage(node, kind, segment, bytes, (at, self.now_ns));
             }
             // Without these a node does not know who it is. All other files are made anew from the logs.
-            _ if file == "meta.properties" || file == "quorum-state" => {
+            _ if matches!(kind, Damage::Removed | Damage::Wiped) => {}
+            _ if ["meta.properties", "quorum-state"].contains(&file.trim_end_matches(".tmp")) => {
                 self.unfit.insert(node.0, at);
             }
             _ => {}
@@ -364,7 +365,7 @@ impl Ledger {
                 let end = partition.log(node).map_or(0, |log| log.end);
                 partition.truncate(node, *to, *cause, at, &mut self.changes.removed);
                 let harm = partition.spoilt_frame(node, self.now_ns).or_else(|| partition.fed_by(node));
-                let harm = harm.or_else(|| partition.harmed_source(node, end, end));
+                let harm = harm.or_else(|| partition.harmed_source(node, end, end, self.now_ns));
                 for id in self.changes.removed.iter().filter(|_| harm.is_some()) {
                     harm.into_iter().for_each(|harm| partition.destroy(*id, node, harm));
                 }

@@ -71,13 +71,14 @@ fn in_use(partition: &Partition) -> bool {
     partition.tp != TopicPartition::METADATA && !partition.sendings.is_empty()
 }
 
-/// Why the partition may not be served: damage in one of its copies, or a node that cannot start without its damaged files.
-fn blocked(ledger: &Ledger, partition: &Partition) -> Option<(u32, i64)> {
-    let harm = partition.harm_that_blocks().map(|harm| (harm.at, harm.from.max(0)));
+/// Why the partition may not be served to who stands at `offset`: damaged bytes there, or files without which some replica
+/// cannot start.
+fn blocked(ledger: &Ledger, partition: &Partition, offset: Option<i64>) -> Option<(u32, i64)> {
+    let harm = partition.harm_that_blocks(offset).map(|harm| (harm.at, harm.from.max(0)));
     let replicas = || partition.decisions.last().map(|decision| decision.replicas);
     let unfit = || ledger.unfit.iter().find(|(node, _)| replicas().is_some_and(|all| all.contains(NodeIndex(**node))));
     // Without its metadata no broker serves anything.
-    let metadata = || ledger.parts.iter().find(|part| part.tp == TopicPartition::METADATA)?.harm_that_blocks();
+    let metadata = || ledger.parts.iter().find(|part| part.tp == TopicPartition::METADATA)?.harm_that_blocks(None);
     harm.or_else(|| unfit().map(|(_, at)| (*at, 0))).or_else(|| metadata().map(|harm| (harm.at, 0)))
 }
 
@@ -86,17 +87,15 @@ fn unsettled(ledger: &Ledger, at: u32, breaches: &mut Breaches<Breach>, excuses:
     let mut explained = false;
     for (part, partition) in ledger.parts.iter().enumerate() {
         let Some(decision) = partition.decisions.last() else { continue };
-        let is_up = |node: &NodeIndex| !ledger.machine(*node).is_down;
-        let missing = decision.replicas.minus(decision.isr).iter().any(|node| is_up(&node));
-        if decision.leader.is_some() && !missing {
-            continue;
-        }
-        match blocked(ledger, partition) {
-            Some((fault, from)) => {
-                explained = true;
-                excuses.note(fault, part, from, from);
-            }
-            None => return breaches.note(Breach::NotSettled { at }),
+        let missing = decision.replicas.minus(decision.isr).iter().filter(|node| !ledger.machine(*node).is_down);
+        let ends = missing.map(|node| Some(partition.log(node).map_or(0, |log| log.end)));
+        let nobody = decision.leader.is_none().then_some(None);
+        for offset in ends.chain(nobody) {
+            let Some((fault, from)) = blocked(ledger, partition, offset) else {
+                return breaches.note(Breach::NotSettled { at });
+            };
+            explained = true;
+            excuses.note(fault, part, from, from);
         }
     }
     if !explained {
@@ -106,8 +105,10 @@ fn unsettled(ledger: &Ledger, at: u32, breaches: &mut Breaches<Breach>, excuses:
 
 fn served(ledger: &Ledger, settled: u32, breaches: &mut Breaches<Breach>, excuses: &mut Excuses) {
     for (part, partition) in ledger.parts.iter().enumerate().filter(|(_, partition)| in_use(partition)) {
-        for breach in [unread(part, partition), unwritten(partition, settled)].into_iter().flatten() {
-            match blocked(ledger, partition) {
+        let stopped = partition.finally.map(|last| last.end);
+        let found = [(unread(part, partition), stopped), (unwritten(partition, settled), None)];
+        for (breach, offset) in found.into_iter().filter_map(|(breach, offset)| Some((breach?, offset))) {
+            match blocked(ledger, partition, offset) {
                 Some((fault, from)) => excuses.note(fault, part, from, from),
                 None => breaches.note(breach),
             }

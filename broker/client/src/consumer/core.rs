@@ -80,6 +80,8 @@ struct Partition {
     not_before_ns: u64,
     ready: Option<Fetched>,
     log_end: Option<i64>,
+    /// Why the last fetch brought nothing, or not all.
+    trouble: Option<ErrorCode>,
 }
 
 impl Partition {
@@ -153,6 +155,11 @@ impl Core {
         (due != u64::MAX).then_some(due)
     }
 
+    /// Why the last fetch of a partition brought nothing, or not all.
+    pub fn trouble(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
+        self.partitions.get(&(Str::from(topic), partition))?.trouble
+    }
+
     /// The next offset to hand out of a partition, and the end of its log as last heard (its high watermark).
     pub fn position(&self, topic: &str, partition: i32) -> Option<(i64, Option<i64>)> {
         let partition = self.partitions.get(&(Str::from(topic), partition))?;
@@ -170,8 +177,15 @@ impl Core {
                 StartAt::Latest => Stand::Lookup(-1),
                 StartAt::Offset(position) => Stand::At { position, epoch: -1 },
             };
-            let partition =
-                Partition { stand, validated_epoch: -1, busy: false, not_before_ns: 0, ready: None, log_end: None };
+            let partition = Partition {
+                stand,
+                validated_epoch: -1,
+                busy: false,
+                not_before_ns: 0,
+                ready: None,
+                log_end: None,
+                trouble: None,
+            };
             self.partitions.insert((topic, index), partition);
         }
         self.metadata_due_ns = now.mono_ns;
@@ -428,22 +442,27 @@ impl Core {
         if !matches!(partition.stand, Stand::At { position, .. } if position == asked) || partition.busy {
             return;
         }
-        match ErrorCode::from_code(data.error_code) {
+        let error = ErrorCode::from_code(data.error_code);
+        partition.trouble = (error != ErrorCode::None).then_some(error);
+        match error {
             ErrorCode::None => self.records_answered(now, place, asked, data),
             ErrorCode::OffsetOutOfRange => self.reset(place),
             _ => self.pause(now, place),
         }
     }
 
-    /// Keeps what the answer holds at and above the position. Control batches move the position only.
+    /// Keeps what the answer holds at and above the position, up to the first damaged batch; that one is asked for again.
+    /// Control batches move the position only.
     fn records_answered(&mut self, now: Now, place: &Place, asked: i64, data: PartitionData) {
         let tp = self.topic_partition(place);
         let mut fetched =
             Fetched { topic: place.0.clone(), tp, next_offset: asked, next_epoch: -1, records: Vec::new() };
-        if !fill(&mut fetched, &data.records.unwrap_or_default()) {
-            return self.pause(now, place);
+        let whole = fill(&mut fetched, &data.records.unwrap_or_default());
+        if !whole {
+            self.pause(now, place);
         }
         let partition = self.partitions.get_mut(place).expect("its partition");
+        partition.trouble = (!whole).then_some(ErrorCode::CorruptMessage);
         partition.log_end = Some(data.high_watermark);
         if fetched.next_offset > asked {
             partition.ready = Some(fetched);
@@ -462,7 +481,7 @@ impl Core {
     }
 }
 
-/// Decodes the batches; false if one is damaged.
+/// Decodes the batches; false if one is damaged: nothing of it is kept, nor of what follows.
 fn fill(fetched: &mut Fetched, bytes: &Bytes) -> bool {
     for batch in records::split_whole(bytes) {
         let Ok(batch) = batch else { return false };
@@ -472,8 +491,12 @@ fn fill(fetched: &mut Fetched, bytes: &Bytes) -> bool {
         if !batch.header.is_control() {
             let records_at_most = batch.bytes.len() / LEAST_RECORD_BYTES;
             fetched.records.reserve(records_at_most.min(batch.header.record_count.unsigned_abs() as usize));
+            let before = fetched.records.len();
             for record in records::records(&batch) {
-                let Ok(record) = record else { return false };
+                let Ok(record) = record else {
+                    fetched.records.truncate(before);
+                    return false;
+                };
                 if record.offset >= fetched.next_offset {
                     fetched.records.push(record);
                 }

@@ -6,7 +6,7 @@ use crate::config::CONSUMER;
 use crate::mailbox::Mailbox;
 use crate::pool::{Ask, Pool};
 use core::{Command, Core, Event};
-use klamm_base::{ConfigError, Now, Observe, Outbox, Properties, TopicPartition};
+use klamm_base::{ConfigError, ErrorCode, Now, Observe, Outbox, Properties, TopicPartition};
 use klamm_env::{Address, Env, Timer};
 use klamm_wire::Str;
 use klamm_wire::records::Record;
@@ -118,6 +118,12 @@ impl Consumer {
     /// The next offset to hand out of a partition, and its high watermark as last heard; `None` before they are known.
     pub fn position(&self, topic: &str, partition: i32) -> Option<(i64, Option<i64>)> {
         self.core.position(topic, partition)
+    }
+
+    /// Why the last fetch of a partition brought nothing, or not all: an error that its broker told, CORRUPT_MESSAGE for a batch
+    /// whose checksum is wrong. It is tried again with the next poll; the position stands before what is damaged.
+    pub fn trouble(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
+        self.core.trouble(topic, partition)
     }
 
     fn poll_records(&mut self, cx: &mut Context<'_>, until_ns: u64) -> Poll<Vec<Fetched>> {
