@@ -7,6 +7,7 @@ use crate::request;
 use bytes::Bytes;
 use klamm_base::{ClientId, ErrorCode, Now, Observe, Outbox, Outcome, Properties, Source, Uuid};
 use klamm_env::Address;
+use klamm_wire::frame::LENGTH;
 use klamm_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -66,7 +67,7 @@ impl Play {
         for command in out.drain() {
             match command {
                 Command::Ask { id, request, .. } => {
-                    let mut body = request.frame(0);
+                    let mut body = request.frame(0).slice(LENGTH..);
                     let header = RequestHeader::decode(&mut body).expect("a request header");
                     self.asked.push(Asked { id, api: header.api_key, version: header.api_version, body });
                 }
