@@ -55,6 +55,16 @@ fn a_wrong_script_is_refused_with_file_line_value_and_the_nearest_name() {
         refused(&["run", &path])
             .contains(&format!("{path}:5:9: there is no partition `ordrs-0`; did you mean `orders-0`?"))
     );
+    for (name, step) in [
+        ("loss.toml", "drop = { between = \"b1\", and = \"b2\", loss = 2.0 }"),
+        ("rack.toml", "crash = \"rack(nowhere)\""),
+        ("latency.toml", "slow = { between = \"b1\", and = \"b2\", min = \"-1ms\", max = \"1ms\" }"),
+    ] {
+        let path = file(name, &format!("[[step]]\nat = \"1s\"\n{step}\n"));
+        assert!(refused(&["run", &path]).contains(&format!("{path}:3:")), "{step}");
+    }
+    let path = file("drive.toml", "[cluster]\ndisk = { capacity = 0 }\n");
+    assert!(refused(&["run", &path]).contains("a drive of zero bytes holds no file"));
     let path = file("malformed.toml", "[[topic]\nname = 3");
     assert!(refused(&["run", &path]).contains(&format!("{path}:1:")));
     let path = file("setting.toml", "[[topic]]\nname = \"orders\"\n[topic.config]\nmin.insync.replica = 2\n");
@@ -65,7 +75,9 @@ fn a_wrong_script_is_refused_with_file_line_value_and_the_nearest_name() {
 
 #[test]
 fn lists_have_one_item_a_line_with_its_name_first() {
-    for (what, first) in [("guards", "epoch-truncation"), ("profiles", "core"), ("properties", ""), ("scripts", "")] {
+    for (what, first) in
+        [("guards", "epoch-truncation"), ("profiles", "core"), ("faults", "cut"), ("properties", ""), ("scripts", "")]
+    {
         let output = klamm(&["list", what]);
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();
