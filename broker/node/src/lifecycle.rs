@@ -36,6 +36,8 @@ pub(crate) struct Lifecycle {
     pub(crate) directory: Uuid,
     /// The last stop was clean: logs need no recovery.
     pub(crate) clean: bool,
+    /// This stop may leave the mark: no log is left that nobody has looked through since an unclean stop.
+    pub(crate) may_mark: bool,
     /// Broker epoch at the last clean stop; -1 unknown.
     pub(crate) previous_epoch: i64,
     /// Given by the controller; -1 before the first registration.
@@ -54,6 +56,7 @@ impl Default for Lifecycle {
             incarnation: Uuid::ZERO,
             directory: Uuid::ZERO,
             clean: false,
+            may_mark: false,
             previous_epoch: -1,
             broker_epoch: -1,
             unfenced: false,

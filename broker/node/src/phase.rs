@@ -185,6 +185,7 @@ impl Node {
             return;
         }
         let count = self.partitions.len();
+        self.lifecycle.may_mark = self.lifecycle.clean || self.has_recovered();
         self.phase = Phase::Stopping { replicas: count };
         self.timers.clear_all();
         for slot in 0..count as u32 {
@@ -193,6 +194,13 @@ impl Node {
         if count == 0 {
             self.stop_controller(cx);
         }
+    }
+
+    /// Every log that the committed metadata places here was loaded, and so recovered. A stop before that must not say
+    /// that all is well: the next start would believe it and recover nothing (KAFKA-10471).
+    fn has_recovered(&self) -> bool {
+        let is_loaded = |slot| self.partitions.slot(slot).replica.role() != klamm_replica::Role::Loading;
+        !self.config.roles.broker || (self.metadata.published && (0..self.partitions.len() as u32).all(is_loaded))
     }
 
     /// One replica is flushed and closed.
@@ -208,6 +216,11 @@ impl Node {
     /// Every log is closed: the mark tells the next start so. It carries the broker epoch (KIP-966).
     pub(crate) fn write_clean(&mut self, cx: &mut Cx) {
         assert!(matches!(self.phase, Phase::Stopping { replicas: 0 }), "the mark comes last");
+        if !self.lifecycle.may_mark {
+            self.phase = Phase::Stopped;
+            cx.out.push(Command::Stopped);
+            return;
+        }
         let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", self.lifecycle.broker_epoch);
         let path = self.path(CLEAN);
         self.own_disk(Step::Part, DiskOp::Write { path: path.clone(), data: Bytes::from(text) }, cx);

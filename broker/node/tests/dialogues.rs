@@ -86,6 +86,24 @@ fn a_clean_stop_leaves_the_mark_and_the_next_start_spends_it() {
 }
 
 #[test]
+fn a_stop_before_the_logs_are_recovered_leaves_no_mark() {
+    let mut world = dev();
+    world.create(1, "orders", 1);
+    world.await_leader(1, "orders", |_| true);
+    world.produce_surely(1, "orders", -1, "a");
+    world.kill(1);
+    world.start(1);
+    world.stop(1);
+    world.until(20_000, "stop", |world| world.has_stopped(1));
+    assert!(!world.files(1).contains_key("data/.kafka_cleanshutdown"), "nobody looked through the logs");
+    world.start(1);
+    world.await_leader(1, "orders", |_| true);
+    world.stop(1);
+    world.until(20_000, "stop", |world| world.has_stopped(1));
+    assert!(world.files(1).contains_key("data/.kafka_cleanshutdown"));
+}
+
+#[test]
 fn a_restarted_broker_says_nothing_to_clients_before_it_knows_what_was_committed() {
     let mut world = dev();
     world.create(1, "orders", 1);
