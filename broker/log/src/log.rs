@@ -215,7 +215,7 @@ impl Log {
             return Err(ErrorCode::MessageTooLarge);
         }
         let base = self.next_offset();
-        self.append(now, &batches, Some(leader_epoch), out);
+        self.append(now, batches, Some(leader_epoch), out);
         Ok((base, self.next_offset() - 1))
     }
 
@@ -243,13 +243,16 @@ impl Log {
             }
             expected = batch.header.next_offset();
         }
-        self.append(now, &batches, None, out);
+        self.append(now, batches, None, out);
         assert_eq!(self.next_offset(), expected, "an append that went elsewhere");
         Ok(())
     }
 
-    fn append(&mut self, now: Now, batches: &[Batch], stamp: Option<i32>, out: &mut Outbox<DiskRequest>) {
-        let mut chunk = Chunk::default();
+    fn append(&mut self, now: Now, batches: Vec<Batch>, stamp: Option<i32>, out: &mut Outbox<DiskRequest>) {
+        let (mut chunk, alone) = (Chunk::default(), batches.len() == 1);
+        if !alone {
+            chunk.gathered.reserve(batches.iter().map(|batch| batch.bytes.len()).sum());
+        }
         for batch in batches {
             let header = match stamp {
                 None => batch.header,
@@ -265,7 +268,7 @@ impl Log {
             if self.epochs.assign(header.partition_leader_epoch, header.base_offset) {
                 self.write_checkpoint(out);
             }
-            chunk.push(batch, &header, batches.len() == 1);
+            chunk.push(batch, &header, alone);
             self.enter(&header);
         }
         let end = End { to: self.next_offset(), as_leader: stamp.is_some() };
@@ -503,16 +506,17 @@ pub(crate) fn checkpoint_ops(dir: &str, epochs: &Epochs) -> [DiskOp; 4] {
 #[derive(Default)]
 struct Chunk {
     gathered: Vec<u8>,
-    /// The one batch of a follower's append, which needs no copy.
+    /// The one batch of an append, which need not be copied.
     whole: Option<Bytes>,
 }
 
 impl Chunk {
-    fn push(&mut self, batch: &Batch, header: &BatchHeader, alone: bool) {
-        if alone && *header == batch.header {
-            self.whole = Some(batch.bytes.clone());
-        } else {
-            batch.write_placed(&mut self.gathered, header.base_offset, header.partition_leader_epoch);
+    fn push(&mut self, batch: Batch, header: &BatchHeader, alone: bool) {
+        let (base_offset, leader_epoch) = (header.base_offset, header.partition_leader_epoch);
+        match alone {
+            true if *header == batch.header => self.whole = Some(batch.bytes),
+            true => self.whole = Some(batch.into_placed(base_offset, leader_epoch).bytes),
+            false => batch.write_placed(&mut self.gathered, base_offset, leader_epoch),
         }
     }
 

@@ -107,8 +107,9 @@ impl Node {
         if !looks_only {
             place.arm(slot, &mut self.timers);
         }
-        for command in commands.drain() {
-            self.replica_command(slot, command, cx);
+        // As for a replica's disk operations: a drain of nothing is not free.
+        if !commands.is_empty() {
+            commands.drain().for_each(|command| self.replica_command(slot, command, cx));
         }
         self.partitions.scratch = commands;
     }

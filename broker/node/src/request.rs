@@ -108,7 +108,12 @@ pub fn decode_request(frame: Bytes) -> Result<Request, Refusal> {
         true => Body::Produce(produce::decode_old(&rest)?),
         false => decode_body(head.api, &mut rest, head.version)?,
     };
-    Ok(Request { head, client_id: header.client_id, body })
+    // Whoever appends a batch does so in place if nothing else holds on to its frame.
+    let client_id = match &body {
+        Body::Produce(_) => header.client_id.map(|name| name.detached()),
+        _ => header.client_id,
+    };
+    Ok(Request { head, client_id, body })
 }
 
 /// The first eight bytes, which every header has.

@@ -92,8 +92,9 @@ impl Replica {
             Event::Deadline => self.deadline_came(now, out),
             Event::Stop => self.stop(out),
         }
-        for request in self.disk.drain() {
-            out.push(Command::Disk(request));
+        // Most steps ask for nothing, and to begin a drain costs more than to look.
+        if !self.disk.is_empty() {
+            self.disk.drain().for_each(|request| out.push(Command::Disk(request)));
         }
         if !looks_only {
             let now_seen = self.glance();
@@ -107,7 +108,10 @@ impl Replica {
 
     /// The next monotonic instant, in nanoseconds, at which [`Event::Deadline`] is wanted.
     pub fn deadline(&self) -> Option<u64> {
-        [self.waits.deadline(), self.leader_deadline()].into_iter().flatten().min()
+        match (self.waits.deadline(), self.leader_deadline()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// What it is.

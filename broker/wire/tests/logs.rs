@@ -232,6 +232,11 @@ fn a_placed_batch_keeps_its_checksum_and_its_identity() {
             assert!(placed.crc_ok());
             assert_eq!(placed.header.identity(), batch.header.identity());
             assert_eq!(placed.payload(), batch.payload());
+            let alone = Batch { bytes: Bytes::from(batch.bytes.to_vec()), ..batch };
+            let (at, shared) = (alone.bytes.as_ptr(), alone.clone());
+            assert_eq!(shared.into_placed(1 << 40, 77), placed, "a copy, as another holds the bytes");
+            let in_place = alone.into_placed(1 << 40, 77);
+            assert_eq!((&in_place, in_place.bytes.as_ptr()), (&placed, at), "no copy");
             assert_eq!(Batch::parse(&placed.bytes), Ok(placed));
         }
     }

@@ -39,7 +39,7 @@ struct ProduceTopic {
 pub(crate) fn check(request: ProduceRequest, version: i16) -> Produce {
     let transactional = request.transactional_id.is_some();
     let topic = |topic: klamm_wire::messages::produce_request::TopicProduceData| ProduceTopic {
-        name: topic.name,
+        name: topic.name.detached(),
         id: topic.topic_id,
         partitions: topic
             .partition_data

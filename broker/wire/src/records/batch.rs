@@ -53,6 +53,19 @@ impl Batch {
         Batch { header, bytes: Bytes::from(out) }
     }
 
+    /// As [`Batch::placed`], without a copy if nobody else holds the bytes (or the frame that they are a part of).
+    pub fn into_placed(self, base_offset: i64, leader_epoch: i32) -> Batch {
+        assert_eq!(self.bytes.len(), self.header.size(), "a batch whose bytes are not its header's");
+        match self.bytes.try_into_mut() {
+            Ok(mut bytes) => {
+                let header = BatchHeader { base_offset, partition_leader_epoch: leader_epoch, ..self.header };
+                bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
+                Batch { header, bytes: bytes.freeze() }
+            }
+            Err(bytes) => Batch { bytes, ..self }.placed(base_offset, leader_epoch),
+        }
+    }
+
     /// Appends the batch, placed, to `out`.
     pub fn write_placed(&self, out: &mut Vec<u8>, base_offset: i64, leader_epoch: i32) {
         assert_eq!(self.bytes.len(), self.header.size(), "a batch whose bytes are not its header's");
