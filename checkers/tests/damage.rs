@@ -106,6 +106,23 @@ fn only_power_loss_takes_what_a_lying_sync_promised() {
 }
 
 #[test]
+fn power_takes_the_log_whose_name_a_lying_sync_promised_and_no_other() {
+    let tell = |directory: Option<&str>| {
+        let mut story = three_batches();
+        story.node(3, Observation::Flushed { tp: TP, to: 6 });
+        if let Some(directory) = directory {
+            story.damage_file(3, directory, (0, 0), Damage::NotDurable);
+        }
+        story.power_off(3, 0);
+        story.restart(3);
+        story.finish()
+    };
+    pair(|lie| tell(lie.then_some("data/orders-0")), "fault: not-durable", "recovery", &["recovery"]);
+    pair(|lie| tell(lie.then_some("data")), "fault: not-durable", "recovery", &["recovery"]);
+    assert_eq!(tell(Some("data/payments-0")).violated(), ["recovery"], "the names of another log");
+}
+
+#[test]
 fn what_a_failed_sync_forgot_is_gone_once_the_page_cache_lets_go_of_it() {
     let tell = |forgot: bool| {
         let mut story = three_batches();

@@ -124,6 +124,15 @@ impl Partition {
         self.harms.push(Harm { node, kind, from, to, at: at.0, at_ns: at.1, until: u32::MAX, pending });
     }
 
+    /// A sync lied about names: of the newest file of a node's log, or of the log itself. Older files were synced by then.
+    pub fn unname(&mut self, node: NodeIndex, only_newest: bool, (at, at_ns): (u32, u64)) {
+        let places = self.log(node).map_or(&[][..], |log| &log.places);
+        let newest = places.iter().rfind(|place| place.position == 0).map(|place| place.base);
+        let from = newest.filter(|_| only_newest).unwrap_or(i64::MIN);
+        let kind = HarmKind::Undurable;
+        self.harms.push(Harm { node, kind, from, to: i64::MAX, at, at_ns, until: u32::MAX, pending: None });
+    }
+
     /// A batch was announced: damage that came before its announcement learns whether it is the batch's.
     pub fn announced(&mut self, node: NodeIndex, (base, last): (i64, i64), position: u32, bytes: u32) {
         self.log_mut(node).place((base, last), position, bytes);

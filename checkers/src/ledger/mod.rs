@@ -277,6 +277,14 @@ impl Ledger {
                 let part = self.part(tp);
                 self.parts[part].damage(node, kind, segment, bytes, (at, self.now_ns));
             }
+            // Names are not durable: those of a log's files, or of whole logs.
+            _ if kind == Damage::NotDurable && bytes == (0, 0) => {
+                let of_a_log = file.rsplit_once('-').is_some_and(|(_, number)| number.parse::<i32>().is_ok());
+                let only = self.tp_of(file);
+                for partition in self.parts.iter_mut().filter(|part| !of_a_log || only == Some(part.tp)) {
+                    partition.unname(node, of_a_log, (at, self.now_ns));
+                }
+            }
             // Without these a node does not know who it is. All other files are made anew from the logs.
             _ if matches!(kind, Damage::Removed | Damage::Wiped) => {}
             _ if ["meta.properties", "quorum-state"].contains(&file.trim_end_matches(".tmp")) => {

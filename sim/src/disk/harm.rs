@@ -294,6 +294,9 @@ impl Drives {
             (_, false) => vec![],
         };
         let damage = if lies { DamageKind::NotDurable } else { DamageKind::Forgotten };
+        if lies && !is_file {
+            self.note_damage(now, at, &path, 0..0, damage); // the names in it
+        }
         for (start, len) in ranges {
             self.note_damage(now, at, &path, start..start + len, damage);
         }
