@@ -117,6 +117,46 @@ pub(crate) enum Effect {
     },
 }
 
+/// What kinds of effects there are, so that a judge is shown only those that it heeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Nothing,
+    Appended,
+    Loaded,
+    Truncated,
+    Marked,
+    Led,
+    Decided,
+    Answered,
+    Served,
+    Ended,
+    Read,
+    Down,
+}
+
+impl Kind {
+    pub const COUNT: usize = Kind::Down as usize + 1;
+}
+
+impl Effect {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Effect::Nothing => Kind::Nothing,
+            Effect::Appended { .. } => Kind::Appended,
+            Effect::Loaded { .. } => Kind::Loaded,
+            Effect::Truncated { .. } => Kind::Truncated,
+            Effect::Marked { .. } => Kind::Marked,
+            Effect::Led { .. } => Kind::Led,
+            Effect::Decided { .. } => Kind::Decided,
+            Effect::Answered { .. } => Kind::Answered,
+            Effect::Served { .. } => Kind::Served,
+            Effect::Ended { .. } => Kind::Ended,
+            Effect::Read { .. } => Kind::Read,
+            Effect::Down { .. } => Kind::Down,
+        }
+    }
+}
+
 /// A log as it was before a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {

@@ -1,7 +1,7 @@
 //! The cluster serves after the heal.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Effect, Ledger, Partition, Sent};
+use crate::ledger::{Effect, Kind, Ledger, Partition, Sent};
 use crate::nodes::NodeIndex;
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness, World};
@@ -35,6 +35,10 @@ pub(crate) struct Serves {
 }
 
 impl Judge for Serves {
+    fn heeds(&self) -> &'static [Kind] {
+        &[Kind::Nothing]
+    }
+
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, _: &Effect) {
         match &entry.event {
             Event::World(World::Healed) => {
