@@ -95,6 +95,7 @@ fn until(now: u64) -> Option<u64> {
 }
 
 /// Polls a task. True if that left nobody to be woken, told or buried.
+#[inline(always)]
 fn poll(id: Id, mut turn: Turn) -> bool {
     let before = ctx::enter(turn.context);
     let span = spans::enter(turn.context);
@@ -124,6 +125,7 @@ fn check_limit(at: u64, limit: u64) {
 }
 
 /// The next thing in time happens. True if that left nobody to be woken, told or buried.
+#[inline(always)]
 fn step(advance: &dyn Fn(u64)) -> bool {
     let (entry, now, limit) = with(|world| (world.next_entry(), world.now, world.config.limit_ns));
     let Some(entry) = entry else { panic!("{}", waits::deadlock()) };

@@ -10,6 +10,8 @@ use crate::timer::NEVER;
 use crate::world::{try_with, with};
 use klamm_env::{BoxFuture, Clock, Entropy, Env, TaskHandle, Tasks, Timer};
 use rand_chacha::rand_core::Rng;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -43,6 +45,56 @@ impl Clock for HostClock {
 
     fn timer(&self) -> Box<dyn Timer> {
         Box::new(SimTimer { id: with(|world| world.timers.create(self.host)), host: self.host })
+    }
+
+    fn sleep_until(&self, deadline_ns: u64) -> BoxFuture<()> {
+        Box::pin(Sleep { host: self.host, deadline_ns, timer: None })
+    }
+}
+
+/// A timer that is made when it is first waited for, and waited for once.
+struct Sleep {
+    host: u32,
+    deadline_ns: u64,
+    timer: Option<Id>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Sleep { host, deadline_ns, timer } = *self;
+        let waited = with(|world| {
+            let id = timer.unwrap_or_else(|| {
+                let id = world.timers.create(host);
+                let deadline = if ctx::is_skewed() { world.when(host, deadline_ns) } else { deadline_ns };
+                world.timers.set(id, deadline);
+                id
+            });
+            match world.timers.poll(id, world.now, cx.waker()) {
+                Ok(()) => Ok(world.timers.remove(id)),
+                Err(replaced) => Err((id, replaced)),
+            }
+        });
+        // A waker that was replaced is dropped here, outside of the world.
+        match waited {
+            Ok(_waker) => {
+                self.timer = None;
+                Poll::Ready(())
+            }
+            Err((id, _replaced)) => {
+                self.timer = Some(id);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(id) = self.timer {
+            let _waker = try_with(|world| world.timers.remove(id));
+        }
     }
 }
 

@@ -40,6 +40,13 @@ pub trait Clock: Send + Sync {
     fn wall_ms(&self) -> i64;
     /// A timer that is not set.
     fn timer(&self) -> Box<dyn Timer>;
+
+    /// Waits until the monotonic instant.
+    fn sleep_until(&self, deadline_ns: u64) -> BoxFuture<()> {
+        let mut timer = self.timer();
+        timer.set(Some(deadline_ns));
+        Box::pin(std::future::poll_fn(move |cx| timer.poll_fired(cx)))
+    }
 }
 
 /// A timer that can be set again and again at no cost for the settings that never fire.
@@ -51,13 +58,6 @@ pub trait Timer: Send {
 }
 
 impl dyn Clock {
-    /// Waits until the monotonic instant.
-    pub fn sleep_until(&self, deadline_ns: u64) -> BoxFuture<()> {
-        let mut timer = self.timer();
-        timer.set(Some(deadline_ns));
-        Box::pin(std::future::poll_fn(move |cx| timer.poll_fired(cx)))
-    }
-
     /// Waits `ms` milliseconds from now.
     pub fn sleep_ms(&self, ms: u64) -> BoxFuture<()> {
         self.sleep_until(self.mono_ns().saturating_add(ms.saturating_mul(1_000_000)))

@@ -141,11 +141,7 @@ impl Half {
 
     /// Takes up to `room` bytes, or only counts them where nobody hears; says how many and a digest of them.
     pub fn take(&mut self, from: From<'_, '_>, room: usize, heard: bool) -> (usize, u64) {
-        let (taken, digest) = from.move_into(room, |piece| {
-            if heard {
-                self.data.push(piece);
-            }
-        });
+        let (taken, digest) = from.move_into(room, heard.then_some(&mut self.data));
         self.written += taken as u64;
         (taken, digest)
     }

@@ -1,7 +1,7 @@
 //! The bytes of one direction, from the write to the read, in the pieces in which they were written.
 
 use crate::trace::sample;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use tokio::io::ReadBuf;
@@ -23,30 +23,32 @@ impl From<'_, '_> {
         }
     }
 
-    /// Hands over the first `room` bytes, piece by piece; how many that were, and a digest of them.
-    pub fn move_into(self, room: usize, mut take: impl FnMut(Bytes)) -> (usize, u64) {
+    /// Puts the first `room` bytes into a ring, or nowhere; how many that were, and a digest of them.
+    pub fn move_into(self, room: usize, mut ring: Option<&mut Ring>) -> (usize, u64) {
         let (mut taken, mut digest) = (0, 0);
-        let mut hand_over = |piece: Bytes| {
-            taken += piece.len();
-            digest = sample(&piece).wrapping_add(digest);
-            take(piece);
-            room - taken
-        };
         match self {
             Self::Slices(slices) => {
-                let mut left = room;
                 for slice in slices {
-                    left = hand_over(Bytes::copy_from_slice(&slice[..slice.len().min(left)]));
+                    let slice = &slice[..slice.len().min(room - taken)];
+                    taken += slice.len();
+                    digest = sample(slice).wrapping_add(digest);
+                    if let Some(ring) = &mut ring {
+                        ring.copy(slice);
+                    }
                 }
             }
             Self::Pieces(pieces) => {
-                let mut left = room;
-                while left > 0
+                while taken < room
                     && let Some(first) = pieces.front_mut()
                 {
-                    let whole = first.len() <= left;
-                    let piece = if whole { pieces.pop_front() } else { Some(first.split_to(left)) };
-                    left = hand_over(piece.expect("the first piece"));
+                    let whole = first.len() <= room - taken;
+                    let piece = if whole { pieces.pop_front() } else { Some(first.split_to(room - taken)) };
+                    let piece = piece.expect("the first piece");
+                    taken += piece.len();
+                    digest = sample(&piece).wrapping_add(digest);
+                    if let Some(ring) = &mut ring {
+                        ring.push(piece);
+                    }
                 }
             }
         }
@@ -75,8 +77,26 @@ impl Into<'_, '_> {
 /// Bytes in order.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
+    /// The bytes of all pieces that are copies: so a small write costs no allocation.
+    copies: VecDeque<u8>,
     len: usize,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Shared(Bytes),
+    /// So many of the copied bytes.
+    Copied(usize),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Shared(bytes) => bytes.len(),
+            Self::Copied(count) => *count,
+        }
+    }
 }
 
 impl Ring {
@@ -86,10 +106,21 @@ impl Ring {
     }
 
     /// Adds a piece at the end.
-    pub fn push(&mut self, piece: Bytes) {
+    fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.len += piece.len();
-            self.pieces.push_back(piece);
+            self.pieces.push_back(Piece::Shared(piece));
+        }
+    }
+
+    /// Adds a copy at the end.
+    fn copy(&mut self, slice: &[u8]) {
+        self.len += slice.len();
+        self.copies.extend(slice);
+        match self.pieces.back_mut() {
+            Some(Piece::Copied(count)) => *count += slice.len(),
+            _ if slice.is_empty() => {}
+            _ => self.pieces.push_back(Piece::Copied(slice.len())),
         }
     }
 
@@ -100,35 +131,69 @@ impl Ring {
         match into {
             Into::Buffer(buffer) => {
                 while self.len > before - count {
-                    buffer.put_slice(&self.take_piece(count - (before - self.len)));
+                    let left = count - (before - self.len);
+                    match self.pieces.front_mut() {
+                        Some(Piece::Copied(_)) => self.take_copies(left, |part| buffer.put_slice(part)),
+                        _ => buffer.put_slice(&self.take_shared(left)),
+                    }
                 }
             }
-            Into::Piece(piece) => *piece = self.take_piece(count),
+            Into::Piece(piece) => match self.pieces.front_mut() {
+                Some(Piece::Copied(left)) => {
+                    let mut copied = BytesMut::with_capacity(count.min(*left));
+                    self.take_copies(count, |part| copied.extend_from_slice(part));
+                    *piece = copied.freeze();
+                }
+                _ => *piece = self.take_shared(count),
+            },
         }
         before - self.len
     }
 
-    /// Takes the first piece, or its first `most` bytes.
-    fn take_piece(&mut self, most: usize) -> Bytes {
-        let Some(first) = self.pieces.front_mut() else { return Bytes::new() };
-        let piece = match first.len() <= most {
-            true => self.pieces.pop_front().expect("the first piece"),
-            false => first.split_to(most),
-        };
+    /// The first piece, which is a copy, or its first `most` bytes, in one or two parts.
+    fn take_copies(&mut self, most: usize, mut give: impl FnMut(&[u8])) {
+        let Some(Piece::Copied(left)) = self.pieces.front_mut() else { return };
+        let count = most.min(*left);
+        *left -= count;
+        if *left == 0 {
+            self.pieces.pop_front();
+        }
+        let (front, back) = self.copies.as_slices();
+        let first = count.min(front.len());
+        give(&front[..first]);
+        give(&back[..count - first]);
+        self.copies.drain(..count);
+        self.len -= count;
+    }
+
+    /// The first piece, which is shared, or its first `most` bytes.
+    fn take_shared(&mut self, most: usize) -> Bytes {
+        let Some(Piece::Shared(first)) = self.pieces.front_mut() else { return Bytes::new() };
+        let piece = if first.len() <= most { std::mem::take(first) } else { first.split_to(most) };
+        if first.is_empty() {
+            self.pieces.pop_front();
+        }
         self.len -= piece.len();
         piece
     }
 
     /// Flips one bit of the byte at `place`. Whoever else holds the piece keeps it as it was.
     pub fn flip(&mut self, mut place: usize, bit: u32) {
+        let mut copied = 0;
         for piece in &mut self.pieces {
-            if place < piece.len() {
-                let mut changed = piece.to_vec();
-                changed[place] ^= 1 << bit;
-                *piece = changed.into();
-                return;
+            let len = piece.len();
+            match piece {
+                Piece::Shared(bytes) if place < len => {
+                    let mut changed = bytes.to_vec();
+                    changed[place] ^= 1 << bit;
+                    *bytes = changed.into();
+                    return;
+                }
+                Piece::Copied(_) if place < len => return self.copies[copied + place] ^= 1 << bit,
+                Piece::Shared(_) => {}
+                Piece::Copied(_) => copied += len,
             }
-            place -= piece.len();
+            place -= len;
         }
         panic!("a byte beyond the end of what was written");
     }
@@ -136,13 +201,19 @@ impl Ring {
     /// Keeps the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         while self.len > len {
-            let over = self.len - len;
             let last = self.pieces.back_mut().expect("as many bytes as the length says");
-            let gone = over.min(last.len());
+            let gone = (self.len - len).min(last.len());
+            let left = last.len() - gone;
             self.len -= gone;
-            match gone == last.len() {
-                true => drop(self.pieces.pop_back()),
-                false => last.truncate(last.len() - gone),
+            match last {
+                Piece::Shared(bytes) => bytes.truncate(left),
+                Piece::Copied(count) => {
+                    *count = left;
+                    self.copies.truncate(self.copies.len() - gone);
+                }
+            }
+            if left == 0 {
+                self.pieces.pop_back();
             }
         }
     }
@@ -155,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_come_out_as_they_went_in(acts in prop::collection::vec((0..4_u8, 0..40_usize), 1..60)) {
+        fn bytes_come_out_as_they_went_in(acts in prop::collection::vec((0..6_u8, 0..40_usize), 1..60)) {
             let (mut ring, mut model, mut next) = (Ring::default(), VecDeque::new(), 0_u8);
             for (act, count) in acts {
                 match act {
@@ -163,6 +234,15 @@ mod tests {
                         let piece: Vec<u8> = (0..count).map(|_| { next = next.wrapping_add(1); next }).collect();
                         model.extend(&piece);
                         ring.push(Bytes::from(piece));
+                    }
+                    4 => {
+                        let piece: Vec<u8> = (0..count).map(|_| { next = next.wrapping_add(1); next }).collect();
+                        model.extend(&piece);
+                        ring.copy(&piece);
+                    }
+                    5 if count < ring.len() => {
+                        ring.flip(count, 3);
+                        model[count] ^= 8;
                     }
                     1 => {
                         let count = count.min(ring.len());
