@@ -123,6 +123,24 @@ fn power_takes_the_log_whose_name_a_lying_sync_promised_and_no_other() {
 }
 
 #[test]
+fn a_start_after_lost_power_may_be_lied_to_and_lose_all_with_the_next_loss() {
+    let tell = |lie: bool| {
+        let mut story = three_batches();
+        story.power_off(3, 0);
+        if lie {
+            story.damage_file(3, "data", (0, 0), Damage::NotDurable);
+        }
+        story.restart(3);
+        story.replicate(1, 3);
+        story.node(3, Observation::Flushed { tp: TP, to: 6 });
+        story.power_off(3, 0);
+        story.restart(3);
+        story.finish()
+    };
+    pair(tell, "fault: not-durable", "recovery", &["recovery"]);
+}
+
+#[test]
 fn what_a_failed_sync_forgot_is_gone_once_the_page_cache_lets_go_of_it() {
     let tell = |forgot: bool| {
         let mut story = three_batches();

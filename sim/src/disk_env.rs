@@ -31,7 +31,7 @@ pub(crate) struct Op {
     request: Option<Request>,
     mark: Option<DriveMark>,
     reply: Option<Result<Reply, Failure>>,
-    /// Its fault, and when, after that ends, it takes effect and is done.
+    /// A fault that holds it or slows it down, and when, after that ends, it takes effect and is done at the latest.
     stuck: Option<(DiskFaultId, u64, u64)>,
     is_done: bool,
     is_wanted: bool,
@@ -73,10 +73,11 @@ impl Inner {
             Some(Err(error)) => (None, Some(Err(error))),
             None => (None, None),
         };
-        let stuck = timing.stuck.map(|fault| (fault, effect, done));
+        let slowed = timing.slowed.map(|(fault, plain)| (fault, effect.min(plain), plain));
+        let stuck = timing.stuck.map(|fault| (fault, effect, done)).or(slowed);
         let op = Op { host, request: Some(request), mark, reply, stuck, is_done: false, is_wanted: true, waker: None };
         let id = self.disks.ops.insert_with(|_| op);
-        if stuck.is_none() {
+        if timing.stuck.is_none() {
             self.start_op(id, effect, done);
         }
         self.tell_disk(host);
@@ -218,7 +219,11 @@ impl Inner {
         self.machines[host as usize].disk.tick(now);
         let disk = &self.machines[host as usize].disk;
         let is_free = |op: &Op| op.host == host && op.stuck.is_some_and(|(fault, ..)| !disk.is_armed(fault));
-        for id in self.disks.ops.ids(is_free) {
+        let free = self.disks.ops.ids(is_free);
+        if !free.is_empty() {
+            self.machines[host as usize].disk.forget_queues();
+        }
+        for id in free {
             let stuck = self.disks.ops.get_mut(id).and_then(|op| op.stuck.take());
             let (_, effect, done) = stuck.expect("a stuck operation");
             self.start_op(id, effect, done);

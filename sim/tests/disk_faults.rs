@@ -267,6 +267,22 @@ fn what_is_issued_in_a_stuck_episode_ends_after_it_or_once_it_is_cleared() {
 }
 
 #[test]
+fn what_a_device_was_slow_with_goes_on_at_its_usual_speed_once_that_is_over() {
+    on_host(12, |world, host, env| async move {
+        let log = file(&env, "log").await;
+        for kind in [DiskFaultKind::Throttled { bytes_per_second: 10 }, DiskFaultKind::Slow { factor: 1e6 }] {
+            let id = world.add_disk_fault(host, since(kind)).unwrap();
+            let write = world.spawn_on(host, "write", log.append(vec![1; 10_000].into()));
+            env.clock.sleep_ms(500).await;
+            assert!(!write.is_finished(), "{kind:?} holds it up");
+            world.clear_disk_fault(host, id);
+            let rest = took(&world, write).await;
+            assert!(rest < MS, "{kind:?}: {rest} ns more");
+        }
+    });
+}
+
+#[test]
 fn slow_and_throttled_devices_cost_time() {
     on_host(11, |world, host, env| async move {
         let log = file(&env, "log").await;

@@ -157,23 +157,24 @@ impl Partition {
         self.harms.push(Harm { node: follower, kind, from, to: i64::MAX, at, at_ns, until: u32::MAX, pending: None });
     }
 
-    /// What excuses a load that brings back less than there was, or something else, from its first offset on.
-    pub fn harm_of_load(&self, node: NodeIndex, power_lost: bool) -> Option<Harm> {
+    /// What excuses a load that brings back less than there was, or something else, from its first offset on. `power_lost`:
+    /// the entry at which the machine lost power since the load before.
+    pub fn harm_of_load(&self, node: NodeIndex, power_lost: Option<u32>) -> Option<Harm> {
         let tells = |harm: &&Harm| match harm.kind {
             HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Gone | HarmKind::Fed => true,
-            HarmKind::Undurable => power_lost,
+            HarmKind::Undurable => power_lost.is_some_and(|lost| lost > harm.at),
             HarmKind::Frame => false,
         };
         self.harms.iter().filter(|harm| harm.is_on(node)).filter(tells).min_by_key(|harm| harm.from).copied()
     }
 
     /// A log was loaded and ends at `end`: what a load cut away, and what was read wrongly then, harms no longer.
-    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: bool, at: u32) {
+    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: Option<u32>, at: u32) {
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
             let over = match harm.kind {
                 HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
-                // Power took what it could, and the load has told what is left.
-                HarmKind::Undurable => power_lost || harm.from >= end,
+                // Power took what it could, and the load has told what is left. A lie of the start after that is still there.
+                HarmKind::Undurable => power_lost.is_some_and(|lost| lost > harm.at) || harm.from >= end,
                 HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed => harm.from >= end,
             };
             harm.until = if over { at } else { harm.until };

@@ -441,7 +441,8 @@ impl Ledger {
         let log = partition.log_mut(node);
         let power_lost = machine.powered_off > log.loaded + 1;
         let (was, flushed) = (log.end, log.flushed);
-        let harm = partition.harm_of_load(node, power_lost);
+        let lost_at = power_lost.then(|| machine.powered_off - 1);
+        let harm = partition.harm_of_load(node, lost_at);
         let harmed = harm.map(|harm| (harm.from, harm.at));
         let before = Before { known, end: was, flushed, power_lost, harmed };
         let how = partition.reload(node, start, end, digest, at, &mut self.changes.removed);
@@ -452,7 +453,7 @@ impl Ledger {
                 None => {}
             }
         }
-        partition.loaded_anew(node, end, power_lost, at);
+        partition.loaded_anew(node, end, lost_at, at);
         Effect::Loaded { part, node, before, how }
     }
 

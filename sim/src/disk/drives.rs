@@ -37,6 +37,8 @@ pub(crate) struct Timing {
     pub took_ns: u64,
     /// It does not end before this fault does; then it takes its time.
     pub stuck: Option<DiskFaultId>,
+    /// As long as this fault lasts; once that is over it takes so many nanoseconds more at most.
+    pub slowed: Option<(DiskFaultId, u64)>,
 }
 
 /// How full a device is, bytes.
@@ -159,11 +161,12 @@ impl Drives {
         let wait = if throttled { profile.throttle_ns } else { 0 };
         let extra = carry(bytes, rate) + carry(missed, profile.miss_bytes_per_second) + wait;
         let took = (between(rng, range.0, range.1) + extra).max(1);
-        let (took_ns, stuck) =
-            if self.armed.is_empty() { (took, None) } else { self.delay(now, at, request, took, bytes) };
+        let (took_ns, stuck, slowed) =
+            if self.armed.is_empty() { (took, None, None) } else { self.delay(now, at, request, took, bytes) };
+        let slowed = slowed.map(|fault| (fault, took));
         let uses_device = missed > 0 || matches!(request, Request::Sync(_) | Request::SyncDir(_));
         let wait_ns = if uses_device { self.drives[at].queue(now, took_ns) } else { 0 };
-        Timing { wait_ns, took_ns, stuck }
+        Timing { wait_ns, took_ns, stuck, slowed }
     }
 
     /// A sync notes what it covers when it is issued.
@@ -428,6 +431,11 @@ impl Drives {
     /// True if nobody would miss them: no file, no fault.
     pub fn is_fresh(&self) -> bool {
         self.armed.is_empty() && self.drives.iter().all(|drive| drive.model.has_no_file())
+    }
+
+    /// What held or slowed the devices down is over: nobody waits behind it any more.
+    pub fn forget_queues(&mut self) {
+        self.drives.iter_mut().for_each(|drive| drive.busy.clear());
     }
 
     pub(super) fn kind_delay(kind: DiskFaultKind, took: u64, bytes: u64) -> u64 {

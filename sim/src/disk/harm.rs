@@ -186,7 +186,7 @@ impl Drives {
         strikes
     }
 
-    /// How much longer an operation takes, and what it is stuck in.
+    /// How long an operation takes, what it is stuck in, and what slows it down for as long as that lasts.
     pub(super) fn delay(
         &mut self,
         now: u64,
@@ -194,8 +194,8 @@ impl Drives {
         request: &Request,
         took: u64,
         bytes: u64,
-    ) -> (u64, Option<DiskFaultId>) {
-        let (mut took, mut stuck) = (took, None);
+    ) -> (u64, Option<DiskFaultId>, Option<DiskFaultId>) {
+        let (mut took, mut stuck, mut slowed) = (took, None, None);
         for (id, fault) in self.strikes(now, at, request, true) {
             took = Self::kind_delay(fault.kind, took, bytes);
             if fault.kind == DiskFaultKind::Stuck {
@@ -203,9 +203,11 @@ impl Drives {
             }
             if matches!(fault.when, When::Nth { .. }) {
                 self.note_strike(at, request, fault.kind);
+            } else {
+                slowed = Some(id);
             }
         }
-        (took, stuck)
+        (took, stuck, slowed)
     }
 
     /// What goes wrong with an operation; `None`: nothing, or nothing that it would notice by itself.
