@@ -103,7 +103,7 @@ pub const FAULTS: &[FaultInfo] = &[
         "reset",
         "something in between answers what passes a link with an RST",
         "Comcast, 2007: forged RSTs ended its customers' file-sharing connections",
-        "https://www.eff.org/es/deeplinks/2007/10/eff-tests-agree-ap-comcast-forging-packets-to-interfere",
+        "https://www.eff.org/deeplinks/2007/10/eff-tests-agree-ap-comcast-forging-packets-to-interfere",
     ),
     new(
         FaultFamily::Network,
@@ -145,7 +145,7 @@ pub const FAULTS: &[FaultInfo] = &[
         "connection-reset",
         "both ends of a connection get an RST that neither sent",
         "Kubernetes, 2019: packets that connection tracking took for invalid were not translated, and the peer answered them with an RST",
-        "https://k8s.aluopy.cn/blog/2019/03/29/kube-proxy-subtleties-debugging-an-intermittent-connection-reset/",
+        "https://kubernetes.io/blog/2019/03/29/kube-proxy-subtleties-debugging-an-intermittent-connection-reset/",
     ),
     new(
         FaultFamily::Network,
@@ -185,8 +185,8 @@ pub const FAULTS: &[FaultInfo] = &[
         "https://www.michal-drozd.com/en/blog/tcpdump-syn-no-accept-backlog-trap/",
     ),
     disk("read-error", 0, "https://research.cs.wisc.edu/adsl/Publications/latent-sigmetrics07.html"),
-    disk("write-error", 1, "https://kafka-options-explorer.conduktor.io/kip/112"),
-    disk("sync-error", 2, "https://hackorum.dev/topics/38623"),
+    disk("write-error", 1, "https://cwiki.apache.org/confluence/display/KAFKA/KIP-112%3A+Handle+disk+failure+for+JBOD"),
+    disk("sync-error", 2, "https://wiki.postgresql.org/wiki/Fsync_Errors"),
     disk(
         "no-space",
         3,
@@ -207,7 +207,7 @@ pub const FAULTS: &[FaultInfo] = &[
     disk(
         "lying-sync",
         8,
-        "https://de.scribd.com/document/184637292/Understanding-the-Robustness-of-SSDs-under-Power-Fault",
+        "https://www.usenix.org/conference/fast13/technical-sessions/presentation/zheng",
     ),
     disk("disk-stuck", 9, "https://aws.amazon.com/message/65648/"),
     disk("disk-slow", 10, "https://www.usenix.org/conference/fast18/presentation/gunawi"),
@@ -322,7 +322,7 @@ pub const FAULTS: &[FaultInfo] = &[
         "machine-loss",
         "the machine falls silent and comes back later with its disk",
         "after a cluster lost power, about one machine in a hundred does not start again (Cidon et al., USENIX ATC 2013)",
-        "https://cdn.slideserve.com/ira/copysets-reducing-the-frequency-of-data-loss-in-cloud-storage",
+        "https://www.usenix.org/conference/atc13/technical-sessions/presentation/cidon",
     ),
     new(
         FaultFamily::Host,
@@ -357,7 +357,7 @@ pub const FAULTS: &[FaultInfo] = &[
         "replicas",
         "a fault strikes every replica of one partition at the same instant",
         "random placement almost surely loses some data when a cluster loses power (Cidon et al., USENIX ATC 2013)",
-        "http://hinet.lindayi.me/paper.php?id=2029952",
+        "https://www.usenix.org/conference/atc13/technical-sessions/presentation/cidon",
     ),
 ];
 
