@@ -133,11 +133,15 @@ fn step(advance: &dyn Fn(u64)) -> bool {
     if entry.at > now {
         advance(entry.at - now);
     }
-    with(|world| {
+    let (waker, quiet) = with(|world| {
         world.set_time(entry.at);
         world.handle(entry.event);
-        world.is_quiet()
-    })
+        (world.only_waker(), world.is_quiet())
+    });
+    // Nearly always there is one task to wake, and nothing else.
+    let Some(waker) = waker else { return quiet };
+    waker.wake();
+    with(|world| world.is_quiet())
 }
 
 /// Ends every task, as its host. What it spawns from a Drop is swallowed.

@@ -83,8 +83,18 @@ pub(crate) fn sample(bytes: &[u8]) -> u64 {
     let last = bytes.len() - 8;
     let picks = last.div_ceil(8).min(15);
     let stride = last.checked_div(picks).unwrap_or(0);
-    let spread = (0..picks).fold(length, |hash, pick| fold(hash, word_at(bytes, pick * stride)));
-    fold(spread, word_at(bytes, last))
+    // Two sums that do not wait for each other.
+    let (mut even, mut odd) = (length, fold(length, word_at(bytes, last)));
+    let mut at = 0;
+    for _ in 0..picks / 2 {
+        even = fold(even, word_at(bytes, at));
+        odd = fold(odd, word_at(bytes, at + stride));
+        at += 2 * stride;
+    }
+    if picks % 2 == 1 {
+        even = fold(even, word_at(bytes, at));
+    }
+    fold(even, odd)
 }
 
 fn word_at(bytes: &[u8], at: usize) -> u64 {

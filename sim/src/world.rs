@@ -169,6 +169,12 @@ impl Inner {
         self.wakers.is_empty() && self.events.is_empty() && self.exec.graveyard.is_empty()
     }
 
+    /// The one waker to be woken, where that is all there is to do.
+    pub fn only_waker(&mut self) -> Option<Waker> {
+        let is_all = self.wakers.len() == 1 && self.events.is_empty() && self.exec.graveyard.is_empty();
+        if is_all { self.wakers.pop() } else { None }
+    }
+
     /// The next thing that happens.
     pub fn next_entry(&mut self) -> Option<Entry> {
         loop {

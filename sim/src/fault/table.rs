@@ -204,11 +204,7 @@ pub const FAULTS: &[FaultInfo] = &[
         "https://www.usenix.org/legacy/events/fast08/tech/full_papers/bairavasundaram/bairavasundaram_html/index.html",
     ),
     disk("misdirected-read", 7, "http://storagemojo.com/2007/09/19/cerns-data-corruption-research/"),
-    disk(
-        "lying-sync",
-        8,
-        "https://www.usenix.org/conference/fast13/technical-sessions/presentation/zheng",
-    ),
+    disk("lying-sync", 8, "https://www.usenix.org/conference/fast13/technical-sessions/presentation/zheng"),
     disk("disk-stuck", 9, "https://aws.amazon.com/message/65648/"),
     disk("disk-slow", 10, "https://www.usenix.org/conference/fast18/presentation/gunawi"),
     disk("disk-throttled", 11, "https://repost.aws/knowledge-center/ebs-volume-burst-balance-low"),
