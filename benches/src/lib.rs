@@ -6,7 +6,7 @@ use klamm_scenarios::stage::{RunOptions, RunResult, run};
 use klamm_sim::{Latency, NetProfile, SimConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The allocator of the `klamm` binary.
+/// The allocator of the `klamm` binary, for the standard seed. The bench beside madsim and turmoil keeps the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

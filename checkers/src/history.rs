@@ -114,6 +114,8 @@ pub enum Damage {
     Forgotten,
     /// A sync lied about them: power loss takes them although their writer was told that they are durable.
     NotDurable,
+    /// A sync lied about the names in the directory that is the path (no bytes): power loss takes those, and what they name.
+    NamesNotDurable,
     /// They are the part of a short write that arrived.
     Partial,
     /// Bytes of another place were read instead; nothing is wrong with them at rest.
@@ -133,6 +135,7 @@ impl Damage {
             Damage::Missing => "missing",
             Damage::Forgotten => "forgotten",
             Damage::NotDurable => "not-durable",
+            Damage::NamesNotDurable => "names-not-durable",
             Damage::Partial => "partial",
             Damage::Misread => "misread",
             Damage::Removed => "removed",

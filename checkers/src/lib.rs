@@ -7,7 +7,7 @@ mod properties;
 mod verdict;
 mod words;
 
-use ledger::{Kind, Ledger};
+use ledger::Ledger;
 use properties::Judge;
 use words::Telling;
 
@@ -48,24 +48,12 @@ pub fn property(name: &str) -> Option<&'static Property> {
 pub fn judge(history: &History) -> Report {
     let mut ledger = Ledger::default();
     let mut judges = properties::judges();
-    let heeding = heeding(&judges);
     assert!(u32::try_from(history.entries.len()).is_ok(), "fewer than 2^32 entries in one history");
     for (at, entry) in history.entries.iter().enumerate() {
         let effect = ledger.apply(at as u32, entry);
-        for judge in &heeding[effect.kind() as usize] {
-            judges[*judge].look(&ledger, at as u32, entry, &effect);
-        }
+        judges.iter_mut().for_each(|judge| judge.look(&ledger, at as u32, entry, &effect));
     }
     report(history, &ledger, judges)
-}
-
-/// For each kind of effect the judges that heed it, by their places.
-fn heeding(judges: &[Box<dyn Judge>]) -> [Vec<usize>; Kind::COUNT] {
-    let mut heeding: [Vec<usize>; Kind::COUNT] = Default::default();
-    for (place, judge) in judges.iter().enumerate() {
-        judge.heeds().iter().for_each(|kind| heeding[*kind as usize].push(place));
-    }
-    heeding
 }
 
 fn report(history: &History, ledger: &Ledger, judges: Vec<Box<dyn Judge>>) -> Report {

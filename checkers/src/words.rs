@@ -277,6 +277,7 @@ pub(crate) fn damage(kind: Damage) -> &'static str {
         Damage::Missing => "were written to another place",
         Damage::Forgotten => "were forgotten by a failed sync",
         Damage::NotDurable => "are not durable although a sync said so",
+        Damage::NamesNotDurable => "(its names) are not durable although a sync said so",
         Damage::Partial => "are the part of a short write that arrived",
         Damage::Misread => "were read as those of another place",
         Damage::Removed => "were on a device that was unplugged",

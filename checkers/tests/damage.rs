@@ -111,14 +111,14 @@ fn power_takes_the_log_whose_name_a_lying_sync_promised_and_no_other() {
         let mut story = three_batches();
         story.node(3, Observation::Flushed { tp: TP, to: 6 });
         if let Some(directory) = directory {
-            story.damage_file(3, directory, (0, 0), Damage::NotDurable);
+            story.damage_file(3, directory, (0, 0), Damage::NamesNotDurable);
         }
         story.power_off(3, 0);
         story.restart(3);
         story.finish()
     };
-    pair(|lie| tell(lie.then_some("data/orders-0")), "fault: not-durable", "recovery", &["recovery"]);
-    pair(|lie| tell(lie.then_some("data")), "fault: not-durable", "recovery", &["recovery"]);
+    pair(|lie| tell(lie.then_some("data/orders-0")), "fault: names-not-durable", "recovery", &["recovery"]);
+    pair(|lie| tell(lie.then_some("data")), "fault: names-not-durable", "recovery", &["recovery"]);
     assert_eq!(tell(Some("data/payments-0")).violated(), ["recovery"], "the names of another log");
 }
 
@@ -128,7 +128,7 @@ fn a_start_after_lost_power_may_be_lied_to_and_lose_all_with_the_next_loss() {
         let mut story = three_batches();
         story.power_off(3, 0);
         if lie {
-            story.damage_file(3, "data", (0, 0), Damage::NotDurable);
+            story.damage_file(3, "data", (0, 0), Damage::NamesNotDurable);
         }
         story.restart(3);
         story.replicate(1, 3);
@@ -137,7 +137,7 @@ fn a_start_after_lost_power_may_be_lied_to_and_lose_all_with_the_next_loss() {
         story.restart(3);
         story.finish()
     };
-    pair(tell, "fault: not-durable", "recovery", &["recovery"]);
+    pair(tell, "fault: names-not-durable", "recovery", &["recovery"]);
 }
 
 #[test]
@@ -428,6 +428,8 @@ fn damaged_bytes_that_are_there_still_may_keep_their_partition_from_being_served
     beyond.world(World::Healed);
     beyond.world(World::Settled { ok: false, why: "b3 is not in sync on orders-0".into() });
     assert_eq!(beyond.violated(), ["serves-after-heal"], "node 3 has long what stands there");
+    let promised = told("data/meta.properties.tmp", Damage::NotDurable);
+    assert_eq!(promised.violated(), ["serves-after-heal"], "it is there as long as the power is");
     let unplugged = told("data/meta.properties", Damage::Removed);
     assert_eq!(unplugged.violated(), ["serves-after-heal"], "what is unplugged comes back");
 }

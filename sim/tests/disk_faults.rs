@@ -80,6 +80,43 @@ fn reads_and_writes_fail_with_eio_and_change_nothing() {
 }
 
 #[test]
+fn what_memory_holds_is_read_at_once_most_of_the_time_and_never_while_a_fault_is_set() {
+    on_host(40, |world, host, env| async move {
+        let log = file(&env, "log").await;
+        log.append(vec![1; 3_000].into()).await.unwrap();
+        log.append(vec![2; 3_000].into()).await.unwrap();
+        let start = world.now_ns();
+        let mut at_once = 0;
+        for _ in 0..320 {
+            if let Some(data) = log.read_cached(2_000, 2_000) {
+                assert_eq!(data, [vec![1; 1_000], vec![2; 1_000]].concat());
+                at_once += 1;
+            }
+        }
+        assert!((280..320).contains(&at_once), "{at_once} of 320: one in sixteen must be asked for");
+        assert_eq!(world.now_ns(), start, "nobody waited");
+        assert_eq!(std::iter::repeat_with(|| log.read_cached(5_999, 9)).flatten().next().unwrap(), [2][..]);
+        let id =
+            world.add_disk_fault(host, DiskFault::new(DiskFaultKind::ReadError, When::Nth { operation: 9 })).unwrap();
+        assert!((0..320).all(|_| log.read_cached(0, 1).is_none()), "a fault sees every read");
+        world.clear_disk_fault(host, id);
+        assert!((0..320).any(|_| log.read_cached(0, 1).is_some()));
+        world.set_limits(host, Limits { memory_bytes: Some(1_000_000), ..Limits::default() }).unwrap();
+        assert!((0..320).all(|_| log.read_cached(0, 1).is_none()), "memory is accounted for");
+    });
+}
+
+#[test]
+fn a_lie_about_a_directory_names_the_directory() {
+    on_host(41, |world, host, env| async move {
+        env.disk.create_dir("logs").await.unwrap();
+        world.add_disk_fault(host, next(DiskFaultKind::LyingSync)).unwrap();
+        env.disk.sync_dir("logs").await.unwrap();
+        assert_eq!(atlas(&world, host), [("logs".to_owned(), 0, 0, DamageKind::NamesNotDurable)]);
+    });
+}
+
+#[test]
 fn a_fault_strikes_only_its_paths_its_operation_and_its_time() {
     on_host(2, |world, host, env| async move {
         let (log, index) = (file(&env, "t-0.log").await, file(&env, "t-0.index").await);

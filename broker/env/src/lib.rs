@@ -1,7 +1,7 @@
 //! The world as the stack may see it: clock, network, disk, entropy, tasks. Traits here, the real side in [`real`]; the
 //! simulated side is the crate `sim`. Code that uses nothing of the world but an [`Env`] runs in both.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -130,18 +130,6 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     fn abort(&mut self);
     /// The other end's address, for messages.
     fn peer(&self) -> Address;
-}
-
-/// Takes the first `count` bytes out of pieces.
-pub fn advance(pieces: &mut VecDeque<Bytes>, mut count: usize) {
-    while let Some(first) = pieces.front_mut() {
-        if count < first.len() {
-            return first.advance(count);
-        }
-        count -= first.len();
-        pieces.pop_front();
-    }
-    assert_eq!(count, 0, "no more is taken than there was");
 }
 
 /// How a file is opened.

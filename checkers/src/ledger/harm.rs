@@ -115,6 +115,7 @@ impl Partition {
             Damage::Wiped => HarmKind::Gone,
             // What arrived of a write that failed was never announced; what an unplugged device forgets was never synced.
             Damage::Partial | Damage::Removed => return,
+            Damage::NamesNotDurable => panic!("a file of a log is no directory"),
         };
         let (from, to) = match kind {
             HarmKind::Gone => (i64::MIN, i64::MAX),

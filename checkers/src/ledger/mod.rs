@@ -117,46 +117,6 @@ pub(crate) enum Effect {
     },
 }
 
-/// What kinds of effects there are, so that a judge is shown only those that it heeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Nothing,
-    Appended,
-    Loaded,
-    Truncated,
-    Marked,
-    Led,
-    Decided,
-    Answered,
-    Served,
-    Ended,
-    Read,
-    Down,
-}
-
-impl Kind {
-    pub const COUNT: usize = Kind::Down as usize + 1;
-}
-
-impl Effect {
-    pub fn kind(&self) -> Kind {
-        match self {
-            Effect::Nothing => Kind::Nothing,
-            Effect::Appended { .. } => Kind::Appended,
-            Effect::Loaded { .. } => Kind::Loaded,
-            Effect::Truncated { .. } => Kind::Truncated,
-            Effect::Marked { .. } => Kind::Marked,
-            Effect::Led { .. } => Kind::Led,
-            Effect::Decided { .. } => Kind::Decided,
-            Effect::Answered { .. } => Kind::Answered,
-            Effect::Served { .. } => Kind::Served,
-            Effect::Ended { .. } => Kind::Ended,
-            Effect::Read { .. } => Kind::Read,
-            Effect::Down { .. } => Kind::Down,
-        }
-    }
-}
-
 /// A log as it was before a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
@@ -184,8 +144,8 @@ pub(crate) struct Ledger {
     pub changes: Changes,
     /// What spoilt frames told clients.
     pub witnesses: Witnesses,
-    /// Nodes of which a file that no start can do without is damaged, and the entry of that damage.
-    pub unfit: BTreeMap<u8, u32>,
+    /// Nodes of which a file that no start can do without is damaged, with the entry of that damage.
+    unfit: BTreeMap<u8, (u32, Damage)>,
     /// World time of the entry that is being taken in, nanoseconds.
     now_ns: u64,
 }
@@ -313,12 +273,12 @@ impl Ledger {
         let (file, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let segment = file.strip_suffix(".log").and_then(|base| base.parse().ok());
         match (self.tp_of(directory), segment) {
-            (Some(tp), Some(segment)) => {
+            (Some(tp), Some(segment)) if kind != Damage::NamesNotDurable => {
                 let part = self.part(tp);
                 self.parts[part].damage(node, kind, segment, bytes, (at, self.now_ns));
             }
-            // Names are not durable: those of a log's files, or of whole logs.
-            _ if kind == Damage::NotDurable && bytes == (0, 0) => {
+            // The directory of a log, or one that holds such directories.
+            _ if kind == Damage::NamesNotDurable => {
                 let of_a_log = file.rsplit_once('-').is_some_and(|(_, number)| number.parse::<i32>().is_ok());
                 let only = self.tp_of(file);
                 for partition in self.parts.iter_mut().filter(|part| !of_a_log || only == Some(part.tp)) {
@@ -328,10 +288,16 @@ impl Ledger {
             // Without these a node does not know who it is. All other files are made anew from the logs.
             _ if matches!(kind, Damage::Removed | Damage::Wiped) => {}
             _ if ["meta.properties", "quorum-state"].contains(&file.trim_end_matches(".tmp")) => {
-                self.unfit.insert(node.0, at);
+                self.unfit.insert(node.0, (at, kind));
             }
             _ => {}
         }
+    }
+
+    /// The damage for which a node cannot start, if there is any. What is only not durable is there until power is lost.
+    pub fn unfit(&self, node: NodeIndex) -> Option<u32> {
+        let (at, kind) = *self.unfit.get(&node.0)?;
+        (kind != Damage::NotDurable || self.machine(node).powered_off > at).then_some(at)
     }
 
     /// `orders-0`
@@ -414,8 +380,8 @@ impl Ledger {
                 partition.truncate(node, *to, *cause, at, &mut self.changes.removed);
                 let harm = partition.spoilt_frame(node, self.now_ns).or_else(|| partition.fed_by(node));
                 let harm = harm.or_else(|| partition.harmed_source(node, end, end, self.now_ns));
-                for id in self.changes.removed.iter().filter(|_| harm.is_some()) {
-                    harm.into_iter().for_each(|harm| partition.destroy(*id, node, harm));
+                if let Some(harm) = harm {
+                    self.changes.removed.iter().for_each(|id| partition.destroy(*id, node, harm));
                 }
                 partition.cut_away(node, *to, at);
                 Effect::Truncated { part, node, excuse: harm.map(|harm| harm.at) }

@@ -1,7 +1,7 @@
 //! An acknowledgement promises no more than is true when it is given.
 
 use super::{Breaches, Judge, conclude};
-use crate::ledger::{Effect, Fate, Kind, Ledger};
+use crate::ledger::{Effect, Fate, Ledger};
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness};
 use klamm_base::Observation;
@@ -23,10 +23,6 @@ pub(crate) struct AckAfterCommit {
 }
 
 impl Judge for AckAfterCommit {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Answered]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect) {
         let Effect::Answered { part, node } = *effect else { return };
         let Event::Stack { observation: Observation::ProduceAcked { base_offset, last_offset, acks, .. }, .. } =

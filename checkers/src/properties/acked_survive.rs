@@ -2,7 +2,7 @@
 
 use super::high_watermark::lacks;
 use super::{Breaches, Judge, conclude_with};
-use crate::ledger::{Cause, Effect, Fate, Kind, Ledger, Partition, Setting, VersionId, Word};
+use crate::ledger::{Cause, Effect, Fate, Ledger, Partition, Setting, VersionId, Word};
 use crate::words::Telling;
 use crate::{AllowedLoss, Entry, Fact, Property, Stretch, Verdict, Witness};
 use klamm_base::{ClientId, ClientRecord, Outcome};
@@ -70,10 +70,6 @@ pub(crate) struct AckedSurvive {
 }
 
 impl Judge for AckedSurvive {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Ended, Kind::Led, Kind::Down]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
         match *effect {
             Effect::Ended { part, record, outcome: Outcome::Acked(offset), stored: (version, rival) } => {

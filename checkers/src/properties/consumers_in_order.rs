@@ -1,7 +1,7 @@
 //! A consumer reads on where it stopped.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Effect, Kind, Ledger};
+use crate::ledger::{Effect, Ledger};
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness};
 use klamm_base::{ClientId, Observation, Source};
@@ -42,10 +42,6 @@ pub(crate) struct InOrder {
 }
 
 impl Judge for InOrder {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Read]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect) {
         let Event::Stack { source: Source::Client(client), observation } = &entry.event else { return };
         let Effect::Read { part, astray } = *effect else { return };

@@ -1,7 +1,7 @@
 //! Consumers read only what is committed, and always the same.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Effect, Fate, Kind, Ledger, Partition, VersionId, Word};
+use crate::ledger::{Effect, Fate, Ledger, Partition, VersionId, Word};
 use crate::nodes::NodeIndex;
 use crate::words::Telling;
 use crate::{AllowedLoss, Entry, Event, Property, Verdict, Witness};
@@ -41,10 +41,6 @@ pub(crate) struct ReadCommitted {
 }
 
 impl Judge for ReadCommitted {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Served, Kind::Read]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect) {
         let Event::Stack { observation, .. } = &entry.event else { return };
         match (*effect, observation) {

@@ -1,7 +1,7 @@
 //! Leaders come from the in-sync replicas, unless a setting says otherwise.
 
 use super::{Breaches, Judge, conclude};
-use crate::ledger::{Decision, Effect, Kind, Ledger, Partition};
+use crate::ledger::{Decision, Effect, Ledger, Partition};
 use crate::words::Telling;
 use crate::{Entry, Property, Verdict, Witness};
 
@@ -31,10 +31,6 @@ pub(crate) struct Elections {
 }
 
 impl Judge for Elections {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Decided]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
         let Effect::Decided { part, decision } = *effect else { return };
         let partition = &ledger.parts[part];

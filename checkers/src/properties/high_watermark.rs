@@ -1,7 +1,7 @@
 //! The high watermark: monotone, covered by the in-sync logs, and never taken back.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Cause, Effect, Fate, Harm, Kind, Ledger, Mark, Partition, VersionId};
+use crate::ledger::{Cause, Effect, Fate, Harm, Ledger, Mark, Partition, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
 use crate::words::Telling;
 use crate::{Entry, Fact, Property, Verdict, Witness};
@@ -72,10 +72,6 @@ pub(crate) struct HighWatermark {
 }
 
 impl Judge for HighWatermark {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Marked, Kind::Truncated, Kind::Led]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
         match *effect {
             Effect::Marked { part, node, before, now } => {

@@ -1,7 +1,7 @@
 //! Exactly once into the log: no duplicate and no gap from an idempotent producer.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Effect, Kind, Ledger, Partition, Sending, VersionId};
+use crate::ledger::{Effect, Ledger, Partition, Sending, VersionId};
 use crate::words::{Telling, span};
 use crate::{Entry, Event, Fact, Property, Verdict, Witness};
 use klamm_base::{ClientId, ClientRecord, Observation, Outcome};
@@ -66,10 +66,6 @@ pub(crate) struct Idempotence {
 }
 
 impl Judge for Idempotence {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Led, Kind::Answered]
-    }
-
     fn look(&mut self, ledger: &Ledger, _: u32, entry: &Entry, effect: &Effect) {
         match *effect {
             Effect::Led { part, newest: true, .. } if ledger.parts[part].led_at.len() > 1 => {

@@ -1,7 +1,7 @@
 //! Log matching: equal offset and epoch mean an equal prefix.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{AppendFault, Effect, Kind, Ledger, Partition, VersionId};
+use crate::ledger::{AppendFault, Effect, Ledger, Partition, VersionId};
 use crate::words::{Telling, span};
 use crate::{Entry, Property, Verdict, Witness};
 
@@ -32,10 +32,6 @@ pub(crate) struct LogMatching {
 }
 
 impl Judge for LogMatching {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Appended]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
         let Effect::Appended { part, version, fresh, fault, excuse, .. } = *effect else { return };
         self.compared += u64::from(!fresh);

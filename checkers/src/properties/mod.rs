@@ -14,16 +14,13 @@ mod producer_order;
 mod recovery;
 mod serves_after_heal;
 
-use crate::ledger::{Effect, Kind, Ledger};
+use crate::ledger::{Effect, Ledger};
 use crate::words::Telling;
 use crate::{AllowedLoss, Entry, Property, Verdict, Witness};
 use std::collections::BTreeMap;
 
 /// A property at work on one history.
 pub(crate) trait Judge {
-    /// The kinds of effects that it is shown.
-    fn heeds(&self) -> &'static [Kind];
-
     /// One entry (its index, itself, and what it did to the ledger). Must be cheap: nothing is formatted here.
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect);
 

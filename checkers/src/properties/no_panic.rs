@@ -1,7 +1,7 @@
 //! The stack does not panic.
 
 use super::{Breaches, Judge, conclude};
-use crate::ledger::{Effect, Kind, Ledger};
+use crate::ledger::{Effect, Ledger};
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness, World};
 use klamm_base::Observation;
@@ -22,10 +22,6 @@ pub(crate) struct NoPanic {
 }
 
 impl Judge for NoPanic {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Nothing, Kind::Down]
-    }
-
     fn look(&mut self, _: &Ledger, at: u32, entry: &Entry, _: &Effect) {
         match &entry.event {
             Event::Stack {

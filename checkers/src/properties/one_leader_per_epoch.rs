@@ -1,7 +1,7 @@
 //! One leader per epoch.
 
 use super::{Breaches, Judge, conclude};
-use crate::ledger::{Effect, Kind, Ledger};
+use crate::ledger::{Effect, Ledger};
 use crate::nodes::NodeIndex;
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness};
@@ -35,10 +35,6 @@ pub(crate) struct OneLeader {
 }
 
 impl Judge for OneLeader {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Led, Kind::Decided, Kind::Appended]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect) {
         match *effect {
             Effect::Led { part, node, leader_epoch, newest } => {

@@ -2,7 +2,7 @@
 
 use super::idempotence::{excuse, idempotent, in_flight, renewed, repeated};
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Effect, Kind, Ledger, Sent};
+use crate::ledger::{Effect, Ledger, Sent};
 use crate::words::Telling;
 use crate::{Entry, Property, Verdict, Witness};
 use klamm_base::{ClientId, ClientRecord, Outcome};
@@ -23,10 +23,6 @@ pub(crate) struct ProducerOrder {
 }
 
 impl Judge for ProducerOrder {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Led, Kind::Answered]
-    }
-
     fn look(&mut self, ledger: &Ledger, _: u32, entry: &Entry, effect: &Effect) {
         match *effect {
             Effect::Led { part, newest: true, .. } if ledger.parts[part].led_at.len() > 1 => {

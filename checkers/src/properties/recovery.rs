@@ -1,7 +1,7 @@
 //! A restarted replica finds what its disk must have kept.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Before, Effect, Kind, Ledger, Reload, VersionId};
+use crate::ledger::{Before, Effect, Ledger, Reload, VersionId};
 use crate::nodes::NodeIndex;
 use crate::words::Telling;
 use crate::{Entry, Property, Verdict, Witness};
@@ -42,10 +42,6 @@ pub(crate) struct Recovery {
 }
 
 impl Judge for Recovery {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Loaded]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
         let Effect::Loaded { part, node, before, how } = *effect else { return };
         self.loads += u64::from(before.known && before.end > 0);

@@ -1,8 +1,7 @@
 //! The cluster serves after the heal.
 
 use super::{Breaches, Excuses, Judge, conclude_with};
-use crate::ledger::{Effect, Kind, Ledger, Partition, Sent};
-use crate::nodes::NodeIndex;
+use crate::ledger::{Effect, Ledger, Partition, Sent};
 use crate::words::Telling;
 use crate::{Entry, Event, Property, Verdict, Witness, World};
 use klamm_base::{Outcome, TopicPartition};
@@ -35,10 +34,6 @@ pub(crate) struct Serves {
 }
 
 impl Judge for Serves {
-    fn heeds(&self) -> &'static [Kind] {
-        &[Kind::Nothing]
-    }
-
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, _: &Effect) {
         match &entry.event {
             Event::World(World::Healed) => {
@@ -79,11 +74,10 @@ fn in_use(partition: &Partition) -> bool {
 /// cannot start.
 fn blocked(ledger: &Ledger, partition: &Partition, offset: Option<i64>) -> Option<(u32, i64)> {
     let harm = partition.harm_that_blocks(offset).map(|harm| (harm.at, harm.from.max(0)));
-    let replicas = || partition.decisions.last().map(|decision| decision.replicas);
-    let unfit = || ledger.unfit.iter().find(|(node, _)| replicas().is_some_and(|all| all.contains(NodeIndex(**node))));
+    let unfit = || partition.decisions.last()?.replicas.iter().find_map(|node| ledger.unfit(node));
     // Without its metadata no broker serves anything.
     let metadata = || ledger.parts.iter().find(|part| part.tp == TopicPartition::METADATA)?.harm_that_blocks(None);
-    harm.or_else(|| unfit().map(|(_, at)| (*at, 0))).or_else(|| metadata().map(|harm| (harm.at, 0)))
+    harm.or_else(|| unfit().map(|at| (at, 0))).or_else(|| metadata().map(|harm| (harm.at, 0)))
 }
 
 /// The cluster is not at rest: some partition has no leader, or misses a replica. If damage blocks each of those, it could not.

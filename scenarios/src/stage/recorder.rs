@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const ROOM_BYTES: usize = 40 << 20;
 
 /// An empty history with room for a large seed's. It is handed from seed to seed: histories grow to tens of megabytes, and
-/// an allocator that has them double in its heap each time keeps the holes. So much at once comes straight from the system
-/// (glibc does so from 32 MiB on, whatever it has seen before), and what no seed ever uses is never resident.
+/// an allocator that has them double in its heap each time keeps the holes. So much at once comes straight from the system,
+/// and what no seed ever uses is never resident.
 pub fn room() -> History {
     History { entries: Vec::with_capacity(ROOM_BYTES / size_of::<Entry>()) }
 }
@@ -218,6 +218,7 @@ fn kind_of(kind: DamageKind) -> (Damage, bool) {
         DamageKind::Missing => (Damage::Missing, true),
         DamageKind::Forgotten => (Damage::Forgotten, false),
         DamageKind::NotDurable => (Damage::NotDurable, true),
+        DamageKind::NamesNotDurable => (Damage::NamesNotDurable, true),
         DamageKind::Partial => (Damage::Partial, false),
         DamageKind::Misread => (Damage::Misread, true),
         DamageKind::Removed => (Damage::Removed, false),

@@ -230,17 +230,17 @@ impl Show {
         }
     }
 
-    /// What an operator does with a process that ended by itself after the last heal, as one does that finds out late what
-    /// its disk went through: it is started again, twice at most; and where a fault damaged its disk, once on an empty one,
-    /// unless that would be the last copy of anything. What does not run then is a finding.
+    /// What an operator does with a process that ended by itself after the last heal, as one does that finds out late that a
+    /// fault has damaged its disk: it is started again, twice at most, and then once on an empty disk, unless that would be the
+    /// last copy of anything. What does not run then is a finding, and so is what ended without any damage.
     fn tend(&mut self, host: HostIx, tended: &mut BTreeMap<HostIx, u32>) {
-        if self.machines.condition(host) != Condition::Down {
+        let machine = self.machines.host(host);
+        if self.machines.condition(host) != Condition::Down || self.world.disk_damage(machine).is_empty() {
             return;
         }
         let times = tended.entry(host).or_insert(0);
         *times += 1;
-        let machine = self.machines.host(host);
-        if *times == RESTARTS + 1 && !self.world.disk_damage(machine).is_empty() && !self.holds_the_last_copy(host) {
+        if *times == RESTARTS + 1 && !self.holds_the_last_copy(host) {
             self.world.wipe_disk(machine);
         } else if *times > RESTARTS {
             return;

@@ -2,7 +2,9 @@
 
 use crate::differences::*;
 use crate::{MS, Side, Stage, accept, expectations, kind};
+use bytes::Bytes;
 use klamm_env::{Address, Stream};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -28,6 +30,7 @@ expectations!(
     a_reader_that_does_not_read_makes_the_writer_wait,
     reads_take_as_much_as_they_have_room_for,
     pieces_arrive_joined_and_an_empty_write_is_nothing,
+    shared_pieces_and_slices_make_one_stream_and_its_end_is_an_empty_piece,
     a_megabyte_arrives_whole_in_both_directions,
 );
 
@@ -35,6 +38,37 @@ async fn rest(stream: &mut Box<dyn Stream>) -> Vec<u8> {
     let mut all = vec![];
     stream.read_to_end(&mut all).await.expect("an end in good order");
     all
+}
+
+async fn write_pieces(stream: &mut Box<dyn Stream>, pieces: impl IntoIterator<Item = Bytes>) {
+    let mut pieces: VecDeque<Bytes> = pieces.into_iter().collect();
+    while !pieces.is_empty() {
+        let left: usize = pieces.iter().map(Bytes::len).sum();
+        let written = poll_fn(|cx| stream.poll_write_pieces(cx, &mut pieces)).await.unwrap();
+        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), left - written, "what is written is taken out");
+    }
+}
+
+async fn shared_pieces_and_slices_make_one_stream_and_its_end_is_an_empty_piece(stage: Stage) {
+    let (mut client, mut server) = stage.pair().await;
+    let sending = async move {
+        write_pieces(&mut client, [Bytes::from_static(b"one "), Bytes::from(vec![b'x'; 200_000])]).await;
+        client.write_all(b" two ").await.unwrap();
+        write_pieces(&mut client, (0..40).map(|number| Bytes::from(vec![number; 3]))).await;
+        drop(client);
+    };
+    stage.client.tasks.spawn("sending", Box::pin(sending));
+    let mut all = vec![0; 6];
+    server.read_exact(&mut all).await.unwrap();
+    loop {
+        match poll_fn(|cx| server.poll_read_piece(cx)).await.unwrap() {
+            piece if piece.is_empty() => break,
+            piece => all.extend_from_slice(&piece),
+        }
+    }
+    let expected =
+        [&b"one "[..], &[b'x'; 200_000], b" two ", &(0..40).flat_map(|number| [number; 3]).collect::<Vec<u8>>()];
+    assert!(all == expected.concat(), "{} bytes", all.len());
 }
 
 async fn a_close_is_an_end_of_file_behind_all_that_was_written(stage: Stage) {

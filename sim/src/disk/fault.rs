@@ -403,6 +403,8 @@ pub enum DamageKind {
     Forgotten,
     /// A sync lied about them.
     NotDurable,
+    /// A sync lied about the names in a directory, which is the path; the range is empty.
+    NamesNotDurable,
     /// They are the part of a short write that arrived.
     Partial,
     /// Another place's bytes were read instead; nothing is wrong with them at rest.

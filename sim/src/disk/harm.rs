@@ -297,7 +297,7 @@ impl Drives {
         };
         let damage = if lies { DamageKind::NotDurable } else { DamageKind::Forgotten };
         if lies && !is_file {
-            self.note_damage(now, at, &path, 0..0, damage); // the names in it
+            self.note_damage(now, at, &path, 0..0, DamageKind::NamesNotDurable);
         }
         for (start, len) in ranges {
             self.note_damage(now, at, &path, start..start + len, damage);

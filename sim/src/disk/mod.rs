@@ -33,6 +33,8 @@ mod tree;
 #[cfg(test)]
 mod profile_tests;
 #[cfg(test)]
+mod test_help;
+#[cfg(test)]
 mod tests;
 
 pub use config::{Device, DiskConfig, DiskMemory, DiskProfile, DiskSetup, DiskSetupError, FileSystem};

@@ -1,32 +1,15 @@
 //! What each file system may lose, and what it never does.
 
+use super::test_help::*;
 use super::*;
 use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeSet;
 
-const SECOND: u64 = 1_000_000_000;
 const SEEDS: u64 = 200;
 const ALL: [FileSystem; 4] = [FileSystem::Ext4Ordered, FileSystem::Xfs, FileSystem::PerDirectory, FileSystem::Strict];
 
 fn disk(file_system: FileSystem) -> DiskModel {
     DiskModel::new(DiskConfig::of(file_system))
-}
-
-fn sync(disk: &mut DiskModel, file: FileId) {
-    let mark = disk.sync_begin(file).unwrap();
-    disk.sync_finish(mark);
-}
-
-fn sync_dir(disk: &mut DiskModel, path: &str) {
-    let mark = disk.sync_dir_begin(path).unwrap();
-    disk.sync_finish(mark);
-}
-
-fn content(disk: &mut DiskModel, path: &str) -> Option<Vec<u8>> {
-    let file = disk.open(path, false, 0).ok()?;
-    let bytes = disk.read_at(file, 0, u32::MAX).unwrap().to_vec();
-    disk.close(file);
-    Some(bytes)
 }
 
 /// A file whose content and name are durable on every file system.

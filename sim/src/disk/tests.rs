@@ -1,12 +1,11 @@
 //! What the model promises, claim by claim; then whatever a drawn history does to it.
 
+use super::test_help::*;
 use super::*;
 use proptest::prelude::*;
 use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-
-const SECOND: u64 = 1_000_000_000;
 
 fn rng(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
@@ -14,24 +13,6 @@ fn rng(seed: u64) -> ChaCha8Rng {
 
 fn disk() -> DiskModel {
     DiskModel::new(DiskConfig::default())
-}
-
-fn sync(disk: &mut DiskModel, file: FileId) {
-    let mark = disk.sync_begin(file).unwrap();
-    disk.sync_finish(mark);
-}
-
-fn sync_dir(disk: &mut DiskModel, path: &str) {
-    let mark = disk.sync_dir_begin(path).unwrap();
-    disk.sync_finish(mark);
-}
-
-/// The content of a named file, `None` if there is none.
-fn content(disk: &mut DiskModel, path: &str) -> Option<Vec<u8>> {
-    let file = disk.open(path, false, 0).ok()?;
-    let bytes = disk.read_at(file, 0, u32::MAX).unwrap().to_vec();
-    disk.close(file);
-    Some(bytes)
 }
 
 /// A file with a durable name and content.

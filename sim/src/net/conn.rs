@@ -2,7 +2,7 @@
 //! segments are lengths, so that what was written as a shared piece is read as the same piece.
 
 use super::conn_faults::Struck;
-use super::ring::{From, Into, Ring};
+use super::ring::{Incoming, Outgoing, Ring};
 use crate::slab::Id;
 use klamm_env::Address;
 use std::collections::VecDeque;
@@ -140,14 +140,14 @@ impl Half {
     }
 
     /// Takes up to `room` bytes, or only counts them where nobody hears; says how many and a digest of them.
-    pub fn take(&mut self, from: From<'_, '_>, room: usize, heard: bool) -> (usize, u64) {
+    pub fn take(&mut self, from: Outgoing<'_, '_>, room: usize, heard: bool) -> (usize, u64) {
         let (taken, digest) = from.move_into(room, heard.then_some(&mut self.data));
         self.written += taken as u64;
         (taken, digest)
     }
 
     /// Hands out the next `count` bytes that arrived.
-    pub fn give(&mut self, count: usize, into: Into<'_, '_>) {
+    pub fn give(&mut self, count: usize, into: Incoming<'_, '_>) {
         let given = self.data.take(count, into);
         self.arrived -= given;
         self.read += given as u64;

@@ -1,7 +1,7 @@
 //! How bytes go along a connection.
 
 use super::conn::{Conn, EndId, Flight, Segment};
-use super::ring::{From, Into};
+use super::ring::{Incoming, Outgoing};
 use crate::event::LinkState;
 use crate::slab::Id;
 use crate::timer::Event;
@@ -24,7 +24,7 @@ impl Inner {
     }
 
     /// Writes what there is room for, as one segment.
-    pub fn write(&mut self, at: EndId, from: From<'_, '_>, waker: &Waker) -> Attempt<usize> {
+    pub fn write(&mut self, at: EndId, from: Outgoing<'_, '_>, waker: &Waker) -> Attempt<usize> {
         let (side, window) = (at.side as usize, u64::from(self.net.profile.window));
         let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
         if let Some(error) = write_error(conn, side) {
@@ -83,7 +83,7 @@ impl Inner {
     }
 
     /// Reads what has arrived.
-    pub fn read(&mut self, at: EndId, into: Into<'_, '_>, waker: &Waker) -> Attempt<()> {
+    pub fn read(&mut self, at: EndId, into: Incoming<'_, '_>, waker: &Waker) -> Attempt<()> {
         let side = at.side as usize;
         let Some(conn) = self.net.conns.get_mut(at.conn) else { return Ok(Err(ErrorKind::NotConnected.into())) };
         let (error, open) = (conn.ends[side].error, conn.ends[side].open);

@@ -7,14 +7,14 @@ use std::io::IoSlice;
 use tokio::io::ReadBuf;
 
 /// Where bytes come from when they are written.
-pub(crate) enum From<'a, 'b> {
+pub(crate) enum Outgoing<'a, 'b> {
     /// They are copied.
     Slices(&'a [IoSlice<'b>]),
     /// What is taken is taken out, and shared.
     Pieces(&'a mut VecDeque<Bytes>),
 }
 
-impl From<'_, '_> {
+impl Outgoing<'_, '_> {
     /// Bytes in all.
     pub fn len(&self) -> usize {
         match self {
@@ -57,14 +57,14 @@ impl From<'_, '_> {
 }
 
 /// Where bytes go when they are read.
-pub(crate) enum Into<'a, 'b> {
+pub(crate) enum Incoming<'a, 'b> {
     /// They are copied.
     Buffer(&'a mut ReadBuf<'b>),
     /// One piece of them is handed over.
     Piece(&'a mut Bytes),
 }
 
-impl Into<'_, '_> {
+impl Incoming<'_, '_> {
     /// Bytes that fit.
     pub fn room(&self) -> usize {
         match self {
@@ -125,11 +125,11 @@ impl Ring {
     }
 
     /// Takes up to `count` bytes from the front: all of them into a buffer, or those of the first piece; how many.
-    pub fn take(&mut self, count: usize, into: Into<'_, '_>) -> usize {
+    pub fn take(&mut self, count: usize, into: Incoming<'_, '_>) -> usize {
         assert!(count <= self.len, "no more is read than there is");
         let before = self.len;
         match into {
-            Into::Buffer(buffer) => {
+            Incoming::Buffer(buffer) => {
                 while self.len > before - count {
                     let left = count - (before - self.len);
                     match self.pieces.front_mut() {
@@ -138,7 +138,7 @@ impl Ring {
                     }
                 }
             }
-            Into::Piece(piece) => match self.pieces.front_mut() {
+            Incoming::Piece(piece) => match self.pieces.front_mut() {
                 Some(Piece::Copied(left)) => {
                     let mut copied = BytesMut::with_capacity(count.min(*left));
                     self.take_copies(count, |part| copied.extend_from_slice(part));
@@ -248,13 +248,13 @@ mod tests {
                         let count = count.min(ring.len());
                         let mut room = [0; 40];
                         let mut into = ReadBuf::new(&mut room);
-                        prop_assert_eq!(ring.take(count, Into::Buffer(&mut into)), count);
+                        prop_assert_eq!(ring.take(count, Incoming::Buffer(&mut into)), count);
                         let expected: Vec<u8> = model.drain(..count).collect();
                         prop_assert_eq!(into.filled(), &expected[..]);
                     }
                     2 => {
                         let (count, mut piece) = (count.min(ring.len()), Bytes::new());
-                        prop_assert_eq!(ring.take(count, Into::Piece(&mut piece)), piece.len());
+                        prop_assert_eq!(ring.take(count, Incoming::Piece(&mut piece)), piece.len());
                         prop_assert!(piece.len() <= count && piece.is_empty() == (count == 0));
                         let expected: Vec<u8> = model.drain(..piece.len()).collect();
                         prop_assert_eq!(&piece[..], &expected[..]);

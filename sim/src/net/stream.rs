@@ -3,7 +3,7 @@
 use super::conn::EndId;
 use super::connect::ListenId;
 use super::flow::Attempt;
-use super::ring::{From, Into};
+use super::ring::{Incoming, Outgoing};
 use crate::limits::Descriptor;
 use crate::slab::Id;
 use crate::world::{try_with, with};
@@ -133,12 +133,12 @@ struct SimStream {
 
 impl Stream for SimStream {
     fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &mut VecDeque<Bytes>) -> Poll<io::Result<usize>> {
-        finish(with(|world| world.write(self.at, From::Pieces(pieces), cx.waker())))
+        finish(with(|world| world.write(self.at, Outgoing::Pieces(pieces), cx.waker())))
     }
 
     fn poll_read_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let mut piece = Bytes::new();
-        finish(with(|world| world.read(self.at, Into::Piece(&mut piece), cx.waker()))).map_ok(|()| piece)
+        finish(with(|world| world.read(self.at, Incoming::Piece(&mut piece), cx.waker()))).map_ok(|()| piece)
     }
 
     fn abort(&mut self) {
@@ -152,13 +152,13 @@ impl Stream for SimStream {
 
 impl AsyncRead for SimStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        finish(with(|world| world.read(self.at, Into::Buffer(into), cx.waker())))
+        finish(with(|world| world.read(self.at, Incoming::Buffer(into), cx.waker())))
     }
 }
 
 impl AsyncWrite for SimStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        finish(with(|world| world.write(self.at, From::Slices(&[IoSlice::new(bytes)]), cx.waker())))
+        finish(with(|world| world.write(self.at, Outgoing::Slices(&[IoSlice::new(bytes)]), cx.waker())))
     }
 
     fn poll_write_vectored(
@@ -166,7 +166,7 @@ impl AsyncWrite for SimStream {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        finish(with(|world| world.write(self.at, From::Slices(pieces), cx.waker())))
+        finish(with(|world| world.write(self.at, Outgoing::Slices(pieces), cx.waker())))
     }
 
     fn is_write_vectored(&self) -> bool {

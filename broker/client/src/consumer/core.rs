@@ -290,7 +290,7 @@ impl Core {
                 continue;
             }
             let Some((node, to, epoch)) = self.leader(place) else { continue };
-            if !self.fetching.contains(&node) && !holding.contains(&node) {
+            if !holding.contains(&node) {
                 by_node.entry(node).or_insert_with(|| (to, Vec::new())).1.push((place.clone(), position, epoch));
             }
         }

@@ -1,7 +1,7 @@
 //! TCP.
 
 use crate::{Address, BoxFuture, Listener, Net, Stream};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -84,7 +84,7 @@ impl Stream for RealStream {
         let count = pieces.len().min(PIECES_AT_ONCE);
         slices.iter_mut().zip(&*pieces).for_each(|(slice, piece)| *slice = IoSlice::new(piece));
         let written = ready!(self.open()?.poll_write_vectored(cx, &slices[..count]))?;
-        crate::advance(pieces, written);
+        advance(pieces, written);
         Poll::Ready(Ok(written))
     }
 
@@ -144,4 +144,16 @@ impl AsyncWrite for RealStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.open()?.poll_shutdown(cx)
     }
+}
+
+/// Takes the first `count` bytes out of pieces.
+fn advance(pieces: &mut VecDeque<Bytes>, mut count: usize) {
+    while let Some(first) = pieces.front_mut() {
+        if count < first.len() {
+            return first.advance(count);
+        }
+        count -= first.len();
+        pieces.pop_front();
+    }
+    assert_eq!(count, 0, "no more is taken than there was");
 }
