@@ -162,9 +162,10 @@ impl Counts {
 }
 
 /// Everything that the judges say of one history.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Every property, by its name.
+    #[serde(deserialize_with = "by_property")]
     pub verdicts: BTreeMap<&'static str, Verdict>,
     /// Totals.
     pub counts: Counts,
@@ -203,17 +204,25 @@ pub struct MergedVerdict {
     /// Sum over the runs.
     pub obligations: u64,
     /// Runs in which it was violated, in the order of merging.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violated_seeds: Vec<u64>,
     /// Runs in which something was lost that a setting permits.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub allowed_seeds: u64,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A campaign's verdicts so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Merged {
     /// Runs merged.
     pub seeds: u64,
     /// Every property, by its name.
+    #[serde(deserialize_with = "by_property")]
     pub verdicts: BTreeMap<&'static str, MergedVerdict>,
     /// Totals.
     pub counts: Counts,
@@ -225,24 +234,81 @@ pub struct Merged {
 
 /// Adds one run's report to a campaign's.
 pub fn merge(campaign: &mut Merged, seed: u64, report: &Report) {
-    campaign.seeds += 1;
-    campaign.counts.add(&report.counts);
-    campaign.operations += report.operations;
-    campaign.sim_ns += report.sim_ns;
-    for (name, verdict) in &report.verdicts {
-        let fresh = || MergedVerdict {
-            standing: Standing::NotTested,
-            obligations: 0,
-            violated_seeds: Vec::new(),
-            allowed_seeds: 0,
-        };
-        let merged = campaign.verdicts.entry(name).or_insert_with(fresh);
-        let standing = verdict.standing();
-        merged.standing = merged.standing.max(standing);
-        merged.obligations += verdict.obligations();
-        merged.allowed_seeds += u64::from(standing == Standing::Allowed);
-        if standing == Standing::Violated {
-            merged.violated_seeds.push(seed);
+    campaign.add(&Merged::of(seed, report));
+}
+
+impl Merged {
+    /// A campaign of one run.
+    pub fn of(seed: u64, report: &Report) -> Merged {
+        let verdicts = report.verdicts.iter().map(|(name, verdict)| (*name, MergedVerdict::of(seed, verdict)));
+        Merged {
+            seeds: 1,
+            verdicts: verdicts.collect(),
+            counts: report.counts,
+            operations: report.operations,
+            sim_ns: report.sim_ns,
         }
+    }
+
+    /// Adds another campaign, of later seeds.
+    pub fn add(&mut self, other: &Merged) {
+        self.seeds += other.seeds;
+        self.counts.add(&other.counts);
+        self.operations += other.operations;
+        self.sim_ns += other.sim_ns;
+        for (name, verdict) in &other.verdicts {
+            self.verdicts.entry(name).or_insert_with(MergedVerdict::nothing).add(verdict);
+        }
+    }
+}
+
+impl MergedVerdict {
+    fn nothing() -> MergedVerdict {
+        MergedVerdict { standing: Standing::NotTested, obligations: 0, violated_seeds: Vec::new(), allowed_seeds: 0 }
+    }
+
+    fn of(seed: u64, verdict: &Verdict) -> MergedVerdict {
+        let standing = verdict.standing();
+        MergedVerdict {
+            standing,
+            obligations: verdict.obligations(),
+            violated_seeds: if standing == Standing::Violated { vec![seed] } else { Vec::new() },
+            allowed_seeds: u64::from(standing == Standing::Allowed),
+        }
+    }
+
+    fn add(&mut self, other: &MergedVerdict) {
+        self.standing = self.standing.max(other.standing);
+        self.obligations += other.obligations;
+        self.violated_seeds.extend(&other.violated_seeds);
+        self.allowed_seeds += other.allowed_seeds;
+    }
+}
+
+/// Reads a map by property. A name that this build does not know is an error: its verdict could not be told.
+fn by_property<'de, D, V>(from: D) -> Result<BTreeMap<&'static str, V>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    let named = BTreeMap::<String, V>::deserialize(from)?;
+    let known = |(name, value): (String, V)| match crate::property(&name) {
+        Some(property) => Ok((property.name, value)),
+        None => Err(serde::de::Error::custom(format!("there is no property `{name}`"))),
+    };
+    named.into_iter().map(known).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_property_is_refused_by_name() {
+        let saved = r#"{"seeds":1,"verdicts":{"no-panics":{"standing":"held","obligations":1}},"counts":{"acked":0,
+            "refused":0,"unknown":0,"sent":0,"read":0,"faults":0,"allowed_losses":0},"operations":1,"sim_ns":1}"#;
+        let error = serde_json::from_str::<Merged>(saved).unwrap_err().to_string();
+        assert!(error.contains("there is no property `no-panics`"), "{error}");
+        assert!(serde_json::from_str::<Merged>(&saved.replace("no-panics", "no-panic")).is_ok());
     }
 }

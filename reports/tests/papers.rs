@@ -131,6 +131,22 @@ fn merging_puts_violated_before_held_before_allowed_before_not_tested() {
 }
 
 #[test]
+fn campaigns_of_parts_that_were_written_and_read_again_add_up_to_the_whole() {
+    let mut good = broken();
+    good.verdicts.insert("acked-survive", Verdict::Held { obligations: 6 });
+    let reports = [good, broken(), Report::default(), broken()];
+    let (mut whole, mut parts) = (Merged::default(), Merged::default());
+    for (seed, report) in (0..).zip(&reports) {
+        merge(&mut whole, seed, report);
+        let saved = serde_json::to_string(&Merged::of(seed, report)).unwrap();
+        parts.add(&serde_json::from_str(&saved).unwrap());
+        assert_eq!(&serde_json::from_str::<Report>(&serde_json::to_string(report).unwrap()).unwrap(), report);
+    }
+    assert_eq!(parts, whole);
+    assert_eq!(whole.verdicts["acked-survive"].violated_seeds, [1, 3]);
+}
+
+#[test]
 fn nothing_in_a_history_breaks_the_form_of_a_report() {
     let mut report = broken();
     let Some(Verdict::Violated { witness, .. }) = report.verdicts.get_mut("acked-survive") else { unreachable!() };
