@@ -12,17 +12,21 @@ pub enum Guard {
     EpochTruncation,
     /// A broker remembers the last five batches of each producer. Off: only the last one, while five are in flight.
     DuplicateWindow,
+    /// Until the controller has confirmed that a member left the ISR, that member holds the high watermark back (KIP-497).
+    /// Off: the leader counts without it as soon as it has asked.
+    ConfirmedIsrShrink,
 }
 
 impl Guard {
     /// Every guard, in the order in which lists print them.
-    pub const ALL: [Guard; 2] = [Guard::EpochTruncation, Guard::DuplicateWindow];
+    pub const ALL: [Guard; 3] = [Guard::EpochTruncation, Guard::DuplicateWindow, Guard::ConfirmedIsrShrink];
 
     /// The name that `--without` takes.
     pub fn name(self) -> &'static str {
         match self {
             Guard::EpochTruncation => "epoch-truncation",
             Guard::DuplicateWindow => "duplicate-window",
+            Guard::ConfirmedIsrShrink => "confirmed-isr-shrink",
         }
     }
 
@@ -34,6 +38,9 @@ impl Guard {
             }
             Guard::DuplicateWindow => {
                 "brokers remember the last five batches of a producer, not one (P03, KAFKA-5494: duplicates, false sequence errors)"
+            }
+            Guard::ConfirmedIsrShrink => {
+                "a leader counts a member of the ISR until the controller has confirmed that it left (A09, KIP-497: acknowledged records lost)"
             }
         }
     }

@@ -41,6 +41,15 @@ impl Isr {
         sorted(self.committed.iter().chain(proposed).copied().collect())
     }
 
+    /// True if this member holds the high watermark back [R21]: all that may be in the ISR do. If a shrink need not be
+    /// `confirmed` (the guard is off), those alone whom the change in flight keeps.
+    pub(crate) fn counts(&self, node: NodeId, confirmed: bool) -> bool {
+        match &self.change {
+            Some(change) if !confirmed => change.proposed.contains(&node),
+            _ => self.in_maximal(node),
+        }
+    }
+
     pub(crate) fn in_maximal(&self, node: NodeId) -> bool {
         self.committed.contains(&node) || self.change.as_ref().is_some_and(|change| change.proposed.contains(&node))
     }

@@ -5,7 +5,7 @@ use crate::isr::{Isr, Status};
 use crate::state::{Leader, Peer, Phase, Standing};
 use crate::types::{AlterFailure, AlterProposal, AlteredPartition, Command, FetchQuery, Produced};
 use crate::waits::Wait;
-use klamm_base::{ErrorCode, NodeId, Now, Observation, Outbox};
+use klamm_base::{ErrorCode, Guard, NodeId, Now, Observation, Outbox};
 use klamm_log::ProducerCheck;
 use klamm_wire::records::Batch;
 use std::collections::BTreeMap;
@@ -160,8 +160,9 @@ impl Replica {
         let own_end = self.log_end_offset();
         let (Standing::Leader(leader), Some(state)) = (&self.standing, &self.state) else { return own_end };
         let lag_ms = self.config.replica_lag_time_max_ms;
+        let confirmed = self.guards.stands(Guard::ConfirmedIsrShrink);
         let counts = |node: NodeId, peer: &Peer| {
-            leader.isr.in_maximal(node)
+            leader.isr.counts(node, confirmed)
                 || (peer.is_caught_up(own_end, now.wall_ms, lag_ms) && state.is_eligible(node, peer.broker_epoch))
         };
         let counted = leader.peers.iter().filter(|(node, peer)| counts(**node, peer));

@@ -207,6 +207,23 @@ fn a_shrink_that_is_not_confirmed_commits_nothing() {
 }
 
 #[test]
+fn without_the_guard_a_shrink_counts_before_it_is_confirmed() {
+    let guards = Guards::without(&[Guard::ConfirmedIsrShrink]);
+    let mut stage = three(Setting { min_insync_replicas: 2, guards, ..Setting::default() });
+    stage.produce(1, 1, -1, plain(1));
+    stage.pass(LAG_MS / 2 + 1);
+    stage.fetch(2);
+    stage.timer(1);
+    stage.pass(LAG_MS / 2 + 1);
+    stage.fetch(2);
+    stage.timer(1);
+    stage.say("-- b3 lags and may still be elected: nobody has heard the proposal");
+    stage.fetch(2);
+    stage.not_altered(1, AlterFailure::Lost);
+    insta::assert_snapshot!(stage.text);
+}
+
+#[test]
 fn a_follower_joins_the_isr_when_it_has_what_is_committed_and_what_came_before_the_epoch() {
     let mut stage = Stage::new(Setting::default());
     stage.all_learn(Some(1), (1, 1), &[1, 2]);
