@@ -88,6 +88,8 @@ pub enum World {
     Settled { ok: bool, why: String },
     /// A panic in the stack (`node`, if it was on one) or in a client.
     Panicked { node: Option<NodeId>, task: String, message: String, location: String },
+    /// The entry before this one breaks this promise, whatever comes later: the run was ended there.
+    Halted { property: String },
 }
 
 /// One end of a connection.

@@ -46,14 +46,69 @@ pub fn property(name: &str) -> Option<&'static Property> {
 /// # Panics
 /// If the history names more than [`NODES`] nodes or has 2^32 entries; [`History::from_json_lines`] refuses the first.
 pub fn judge(history: &History) -> Report {
-    let mut ledger = Ledger::default();
-    let mut judges = properties::judges();
-    assert!(u32::try_from(history.entries.len()).is_ok(), "fewer than 2^32 entries in one history");
-    for (at, entry) in history.entries.iter().enumerate() {
-        let effect = ledger.apply(at as u32, entry);
-        judges.iter_mut().for_each(|judge| judge.look(&ledger, at as u32, entry, &effect));
+    let mut judging = Judging::default();
+    judging.look(history);
+    judging.conclude(history)
+}
+
+/// The first entry of a history with which a promise is broken, whatever comes later: its index, and the promise. What only
+/// the end shows (a record that is never read again) has no such entry.
+pub fn first_breach(history: &History) -> Option<(usize, &'static Property)> {
+    let mut judging = Judging::default();
+    history.entries.iter().enumerate().find_map(|(at, entry)| {
+        judging.take(entry);
+        judging.broken().map(|property| (at, property))
+    })
+}
+
+/// The judges at work on a history that grows.
+pub struct Judging {
+    ledger: Ledger,
+    judges: Vec<Box<dyn Judge>>,
+    judged: usize,
+}
+
+impl Default for Judging {
+    fn default() -> Self {
+        Judging { ledger: Ledger::default(), judges: properties::judges(), judged: 0 }
     }
-    report(history, &ledger, judges)
+}
+
+impl Judging {
+    /// Takes in what is new in the history, of which all that was there before is unchanged. True if a promise is broken by
+    /// now, whatever comes later.
+    ///
+    /// # Panics
+    /// As [`judge`].
+    pub fn look(&mut self, history: &History) -> bool {
+        assert!(u32::try_from(history.entries.len()).is_ok(), "fewer than 2^32 entries in one history");
+        history.entries[self.judged..].iter().for_each(|entry| self.take(entry));
+        self.broken().is_some()
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let at = self.judged as u32;
+        let effect = self.ledger.apply(at, entry);
+        self.judges.iter_mut().for_each(|judge| judge.look(&self.ledger, at, entry, &effect));
+        self.judged += 1;
+    }
+
+    /// The first promise that is broken by now, root causes first.
+    fn broken(&self) -> Option<&'static Property> {
+        properties().iter().zip(&self.judges).find_map(|(property, judge)| judge.broken().then_some(property))
+    }
+
+    /// The answers, of which all that was judged is the whole history.
+    pub fn conclude(self, history: &History) -> Report {
+        assert_eq!(self.judged, history.entries.len(), "every entry was judged");
+        report(history, &self.ledger, self.judges)
+    }
+}
+
+impl std::fmt::Debug for Judging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Judging({} entries)", self.judged)
+    }
 }
 
 fn report(history: &History, ledger: &Ledger, judges: Vec<Box<dyn Judge>>) -> Report {

@@ -151,6 +151,7 @@ impl Telling<'_> {
                 let place = node.map_or_else(|| "a client".to_string(), name);
                 format!("{place} panicked in {task} at {location}: {message}")
             }
+            World::Halted { property } => format!("the run was ended, as {property} is broken whatever comes later"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One seed, one history: in two threads and in two processes, byte for byte.
 
 use klamm_base::Guard;
+use klamm_checkers::{Event, World};
 use klamm_scenarios::campaign::{difference, judge_seed};
 use klamm_scenarios::library;
 use klamm_scenarios::script::Script;
@@ -21,8 +22,10 @@ fn bytes(result: &RunResult) -> Vec<u8> {
 #[allow(clippy::disallowed_methods, reason = "two threads are the point")]
 fn a_seed_gives_the_same_history_and_trace_in_two_threads() {
     for seed in [1, 7, 23] {
-        let other = std::thread::spawn(move || run(&core(seed), RunOptions { seed: None, trace: true }));
-        let here = run(&core(seed), RunOptions { seed: None, trace: true });
+        let other = std::thread::spawn(move || {
+            run(&core(seed), RunOptions { seed: None, trace: true, ..RunOptions::default() })
+        });
+        let here = run(&core(seed), RunOptions { seed: None, trace: true, ..RunOptions::default() });
         let there = other.join().unwrap();
         assert_eq!(here.trace_hash, there.trace_hash);
         assert_eq!(here.trace, there.trace);
@@ -66,9 +69,10 @@ fn found(guard: Guard, seeds: std::ops::Range<u64>) -> Option<(u64, Vec<&'static
 
 #[test]
 fn without_a_guard_the_generic_campaign_finds_its_bug_and_the_seed_repeats_it() {
-    let wanted: [(Guard, &[&str]); 2] = [
+    let wanted: [(Guard, &[&str]); 3] = [
         (Guard::EpochTruncation, &["acked-survive", "log-matching", "high-watermark"]),
         (Guard::DuplicateWindow, &["idempotence", "producer-order"]),
+        (Guard::ConfirmedIsrShrink, &["high-watermark"]),
     ];
     for (guard, names) in wanted {
         let (seed, violated) = found(guard, 0..40).unwrap_or_else(|| panic!("{guard} was not missed in 40 seeds"));
@@ -79,4 +83,20 @@ fn without_a_guard_the_generic_campaign_finds_its_bug_and_the_seed_repeats_it() 
             "with the guard the seed is clean"
         );
     }
+}
+
+#[test]
+fn a_run_ends_at_the_first_broken_promise_and_is_the_whole_run_up_to_there() {
+    let (seed, violated) = found(Guard::EpochTruncation, 0..40).expect("the guard is missed");
+    let script = Script { without: vec![Guard::EpochTruncation], ..core(seed) };
+    let short = run(&script, RunOptions::default());
+    let whole = run(&script, RunOptions { to_the_end: true, ..RunOptions::default() });
+    let halted = short.history.entries.last().expect("something happened");
+    let kept = short.history.entries.len() - 1;
+    assert_eq!(halted.event, Event::World(World::Halted { property: violated[0].to_owned() }));
+    assert!(kept < whole.history.entries.len() && short.sim_ns < whole.sim_ns, "it ended early");
+    assert!(short.history.entries[..kept] == whole.history.entries[..kept], "up to there it is the same");
+    let breach = klamm_checkers::first_breach(&whole.history).map(|(at, property)| (at, property.name));
+    assert_eq!(breach, Some((kept - 1, violated[0])), "no sooner and no later");
+    assert_eq!(klamm_checkers::judge(&short.history), short.report, "a saved history is judged the same");
 }

@@ -40,6 +40,10 @@ impl Judge for AckAfterCommit {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         conclude(&self.breaches, self.answers, "no acks=all was answered", |(part, base, last, appended, at)| Witness {
             rule:

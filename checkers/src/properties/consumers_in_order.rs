@@ -57,6 +57,10 @@ impl Judge for InOrder {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let untested = "no consumer read on over a leader change";
         let losses = self.excuses.losses(telling, "records of PARTITION that a consumer skipped or read again");

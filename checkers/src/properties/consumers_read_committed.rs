@@ -57,6 +57,10 @@ impl Judge for ReadCommitted {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         for part in 0..telling.ledger.parts.len() {
             self.vanished(telling.ledger, part);

@@ -43,6 +43,10 @@ impl Judge for Elections {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         conclude(&self.breaches, self.elected, "no partition had a second leader", |(rule, part, before, at)| {
             let part = telling.part(*part);

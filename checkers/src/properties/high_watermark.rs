@@ -89,6 +89,10 @@ impl Judge for HighWatermark {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let untested = "no high watermark moved over an ISR of two, and no leader changed";
         let losses =

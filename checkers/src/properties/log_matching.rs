@@ -45,6 +45,10 @@ impl Judge for LogMatching {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let losses = self.excuses.losses(telling, "one replica of PARTITION holds what its leader never wrote");
         let untested = "no batch was replicated";

@@ -20,9 +20,15 @@ use crate::{AllowedLoss, Entry, Property, Verdict, Witness};
 use std::collections::BTreeMap;
 
 /// A property at work on one history.
-pub(crate) trait Judge {
+pub(crate) trait Judge: Send {
     /// One entry (its index, itself, and what it did to the ledger). Must be cheap: nothing is formatted here.
     fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect);
+
+    /// True if the promise is broken by now, whatever comes later: a run may end here. What only the end shows is not known
+    /// before it.
+    fn broken(&self) -> bool {
+        false
+    }
 
     /// The answer, after the last entry.
     fn verdict(&mut self, telling: Telling) -> Verdict;
@@ -83,6 +89,10 @@ impl<T> Breaches<T> {
     pub fn note(&mut self, breach: T) {
         self.count += 1;
         self.first.get_or_insert(breach);
+    }
+
+    pub fn any(&self) -> bool {
+        self.count > 0
     }
 }
 

@@ -34,6 +34,10 @@ impl Judge for NoPanic {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.panics.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         conclude(&self.panics, self.began, "no process began", |(before, at)| Witness {
             rule: "No input and no fault may make the stack panic.".to_string(),

@@ -59,6 +59,10 @@ impl Judge for OneLeader {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         conclude(
             &self.breaches,

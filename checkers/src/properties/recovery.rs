@@ -66,6 +66,10 @@ impl Judge for Recovery {
         }
     }
 
+    fn broken(&self) -> bool {
+        self.breaches.any()
+    }
+
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let losses = self.excuses.losses(telling, "a replica of PARTITION found less than it had, or something else");
         let untested = "no replica with records was loaded again";

@@ -12,7 +12,7 @@ pub(crate) const PROPERTY: Property = Property {
     premise: "a partition that clients had used was there when the faults were taken back",
     explanation: "Safety alone is cheap: a cluster that never answers loses nothing. So every run ends with heal, settle, one \
                   write and one reading of every partition from its start to its end; each has a bound in simulated time. A \
-                  run that a panic ended early was not tested for this. Excused, for its partition alone: damaged bytes that are \
+                  run that a panic or a broken promise ended early was not tested for this. Excused, for its partition alone: damaged bytes that are \
                   there still, which no replica and no reader takes, and a node whose own files are damaged.",
 };
 
@@ -28,7 +28,8 @@ enum Breach {
 pub(crate) struct Serves {
     healed: Option<u32>,
     settled: Option<(u32, bool)>,
-    panicked: bool,
+    /// What ended the run before its end, if anything did.
+    ended: Option<&'static str>,
     /// Partitions in use when the faults were taken back.
     used: u64,
 }
@@ -41,18 +42,19 @@ impl Judge for Serves {
                 self.used = ledger.parts.iter().filter(|partition| in_use(partition)).count() as u64;
             }
             Event::World(World::Settled { ok, .. }) => self.settled = Some((at, *ok)),
-            Event::World(World::Panicked { .. }) => self.panicked = true,
+            Event::World(World::Panicked { .. }) => self.ended = Some("a panic ended the run"),
+            Event::World(World::Halted { .. }) => self.ended = Some("the run was ended at the first broken promise"),
             _ => {}
         }
     }
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
+        if let Some(why) = self.ended {
+            return Verdict::NotTested { reason: why.to_string() };
+        }
         let Some(healed) = self.healed else {
             return Verdict::NotTested { reason: "the faults were never taken back".to_string() };
         };
-        if self.panicked {
-            return Verdict::NotTested { reason: "a panic ended the run".to_string() };
-        }
         let (mut breaches, mut excuses) = (Breaches::default(), Excuses::default());
         match self.settled {
             None => breaches.note(Breach::NeverSettled),

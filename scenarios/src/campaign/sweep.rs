@@ -89,7 +89,7 @@ impl Tally {
 /// Runs one seed, twice if it is one to check. Its history is written into `room`, over what stood there: of two runs only
 /// one at a time is kept.
 pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) -> Judged {
-    let options = RunOptions { seed: Some(seed), trace: false };
+    let options = RunOptions { seed: Some(seed), trace: false, ..RunOptions::default() };
     let first = run_in(&script, options, None, std::mem::take(room));
     let fingerprint = check.then(|| Fingerprint::of(&first));
     let RunResult { report, never_struck, history, .. } = first;

@@ -28,5 +28,5 @@ pub fn first_event(script: &Script, seed: u64, plant: Option<Plant>) -> Option<T
 
 /// The trace of a seed, as text.
 pub fn trace(script: &Script, seed: u64, plant: Option<Plant>) -> Vec<String> {
-    run_planted(script, RunOptions { seed: Some(seed), trace: true }, plant).trace
+    run_planted(script, RunOptions { seed: Some(seed), trace: true, ..RunOptions::default() }, plant).trace
 }

@@ -107,6 +107,9 @@ pub struct RunArgs {
     /// Switch a guard off; may be given again.
     #[arg(long, value_name = "GUARD", value_parser = guard)]
     pub without: Vec<Guard>,
+    /// Go on after a broken promise; else the run ends at the first instant at which one is broken, whatever comes later.
+    #[arg(long)]
+    pub to_the_end: bool,
     /// Write the history as JSON lines.
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     pub history: Option<PathBuf>,

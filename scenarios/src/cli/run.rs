@@ -42,7 +42,8 @@ fn prepared(source: &Source, args: &RunArgs, seed: Option<u64>) -> Result<Script
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
 fn one(script: &Script, args: &RunArgs) -> Result<Exit, Bad> {
     let began = std::time::Instant::now();
-    let result = crate::stage::run(script, RunOptions { seed: None, trace: args.trace.is_some() });
+    let result =
+        crate::stage::run(script, RunOptions { seed: None, trace: args.trace.is_some(), to_the_end: args.to_the_end });
     let wall = began.elapsed().as_secs_f64();
     if let Some(path) = &args.history {
         let history = result.history.to_json_lines(create(path)?);

@@ -40,8 +40,10 @@ impl Doctor {
         if let Some(found) = first_difference(&trace(&script, seed, self.plant), &there) {
             return Ok(self.told(mode, seed, found));
         }
-        let quiet = || run_planted(&script, RunOptions { seed: Some(seed), trace: false }, self.plant);
-        let traced = run_planted(&script, RunOptions { seed: Some(seed), trace: true }, self.plant);
+        let quiet =
+            || run_planted(&script, RunOptions { seed: Some(seed), trace: false, ..RunOptions::default() }, self.plant);
+        let traced =
+            run_planted(&script, RunOptions { seed: Some(seed), trace: true, ..RunOptions::default() }, self.plant);
         let seen = difference(&quiet(), &quiet()).or_else(|| difference(&quiet(), &traced));
         Ok(FirstDifference {
             profile: self.profile_name.clone(),

@@ -61,7 +61,7 @@ impl Doctor {
     }
 
     fn run_one(&self, seed: u64, traced: bool) -> Hashed {
-        let options = RunOptions { seed: Some(seed), trace: traced };
+        let options = RunOptions { seed: Some(seed), trace: traced, ..RunOptions::default() };
         let script = self.script(seed);
         let play = || Fingerprint::of(&run_planted(&script, options, self.plant));
         let fingerprint = if traced {

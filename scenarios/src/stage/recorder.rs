@@ -3,9 +3,11 @@
 use super::roster::{Role, Roster};
 use super::watch::matters;
 use klamm_base::{NodeId, Observation, Observer, Source};
-use klamm_checkers::{Damage, Entry, Event, History, Party, Phase, World as Told};
+use klamm_checkers::{
+    Damage, Entry, Event, History, Judging, Party, Phase, Report, World as Told, first_breach, judge,
+};
 use klamm_sim::{DamageKind, World, WorldEvent};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Room for the histories of one seed after the other.
@@ -18,10 +20,16 @@ pub fn room() -> History {
     History { entries: Vec::with_capacity(ROOM_BYTES / size_of::<Entry>()) }
 }
 
+/// So many entries are judged at a time while a run goes on. Where a broken run is cut does not hang on it.
+const JUDGED_AT_ONCE: usize = 512;
+
 /// The history of a run while it grows. A panic of the run leaves it readable.
 #[derive(Clone, Default)]
 pub struct Recording {
     history: Arc<Mutex<History>>,
+    judging: Arc<Mutex<Judging>>,
+    /// What happens from here on is not judged.
+    over: Arc<AtomicBool>,
     frames: Arc<AtomicU64>,
 }
 
@@ -29,7 +37,7 @@ impl Recording {
     /// One that begins in that room, whatever stood there.
     pub fn in_room(mut room: History) -> Self {
         room.entries.clear();
-        Self { history: Arc::new(Mutex::new(room)), frames: Arc::default() }
+        Self { history: Arc::new(Mutex::new(room)), ..Self::default() }
     }
 
     /// The history, for a moment.
@@ -47,9 +55,39 @@ impl Recording {
         self.frames.load(Relaxed)
     }
 
-    /// Takes the whole history out.
-    pub fn take(&self) -> History {
-        std::mem::take(&mut self.lock())
+    /// What follows is no part of the run that is judged; how many entries that is.
+    pub fn close(&self) -> usize {
+        self.over.store(true, Relaxed);
+        self.lock().entries.len()
+    }
+
+    /// Judges what is new in this recording's history. True if a promise is broken by now.
+    pub fn judge(&self, history: &History) -> bool {
+        !self.over.load(Relaxed) && self.judging.lock().unwrap_or_else(PoisonError::into_inner).look(history)
+    }
+
+    /// Takes the whole history out, with what the judges say of it. If the run may end at the first bad instant, what came
+    /// after that is no part of it.
+    pub fn conclude(&self, may_halt: bool) -> (History, Report) {
+        let mut history = std::mem::take(&mut *self.lock());
+        let mut judging = std::mem::take(&mut *self.judging.lock().unwrap_or_else(PoisonError::into_inner));
+        if judging.look(&history) && may_halt {
+            halt(&mut history);
+            let report = judge(&history);
+            return (history, report);
+        }
+        let report = judging.conclude(&history);
+        (history, report)
+    }
+}
+
+/// Cuts a history behind the first entry that breaks a promise, and says so there. A panic ends it anyway.
+fn halt(history: &mut History) {
+    let (at, property) = first_breach(history).expect("something broke");
+    if at + 1 < history.entries.len() {
+        history.entries.truncate(at + 1);
+        let at_ns = history.entries[at].at_ns;
+        history.push(at_ns, Event::World(Told::Halted { property: property.name.to_owned() }));
     }
 }
 
@@ -70,8 +108,12 @@ impl Observer for Recorder {
         tracing::trace!(?source, ?observation);
         let wakes = matters(&observation, self.appends, self.acks);
         let now = self.world.note(word(source), || format!("{source:?} {observation:?}"));
-        self.recording.lock().push(now, Event::Stack { source, observation });
-        if wakes {
+        let entries = {
+            let mut history = self.recording.lock();
+            history.push(now, Event::Stack { source, observation });
+            history.entries.len()
+        };
+        if wakes || entries.is_multiple_of(JUDGED_AT_ONCE) {
             self.world.flag_director();
         }
     }

@@ -4,7 +4,7 @@ use super::plant::{self, Plant};
 use super::show::Show;
 use crate::script::{Script, Span};
 use klamm_base::Guards;
-use klamm_checkers::{History, Report, World as Told};
+use klamm_checkers::{Entry, Event, History, Report, World as Told};
 use klamm_sim::{NetProfile, Panic, SimConfig};
 
 use super::recorder::Recording;
@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub seed: Option<u64>,
     /// Keep the world's trace as text.
     pub trace: bool,
+    /// Go on when a promise is broken. Else the run ends at the first instant at which one is, whatever comes later.
+    pub to_the_end: bool,
 }
 
 /// What came of a run.
@@ -42,7 +44,7 @@ pub struct RunResult {
     pub deliveries: u64,
     /// Kafka requests that nodes decoded, and responses that they encoded.
     pub frames: u64,
-    /// Steps that never struck.
+    /// Steps that never struck, if the run came to its end.
     pub never_struck: Vec<String>,
     /// Some of them has a name: the script tested nothing.
     pub named_step_missing: bool,
@@ -77,7 +79,7 @@ pub fn run_in(script: &Script, options: RunOptions, plant: Option<Plant>, room: 
     let leak = plant.zip(seedling.as_mut().and_then(plant::Seedling::take));
     let ended = klamm_sim::run(config, move |world| {
         Box::pin(async move {
-            let show = Show::open(world, played, guards, kept);
+            let show = Show::open(world, played, guards, kept, !options.to_the_end);
             if let Some((plant, leak)) = leak {
                 plant::grow(world, plant, leak);
             }
@@ -92,8 +94,9 @@ pub fn run_in(script: &Script, options: RunOptions, plant: Option<Plant>, room: 
     if let Some(panic) = &panic {
         recording.tell(last_instant(&recording, panic.at_ns), told(script, panic));
     }
-    let history = recording.take();
-    let report = klamm_checkers::judge(&history);
+    let (history, report) = recording.conclude(!options.to_the_end);
+    // A run that ended early says nothing of what was to come.
+    let never_struck = if halted(&history) { Vec::new() } else { never_struck };
     RunResult {
         seed,
         history,
@@ -108,6 +111,10 @@ pub fn run_in(script: &Script, options: RunOptions, plant: Option<Plant>, room: 
         named_step_missing: never_struck.iter().any(|(_, named)| *named),
         never_struck: never_struck.into_iter().map(|(text, _)| text).collect(),
     }
+}
+
+fn halted(history: &History) -> bool {
+    matches!(history.entries.last(), Some(Entry { event: Event::World(Told::Halted { .. }), .. }))
 }
 
 fn last_instant(recording: &Recording, at_ns: u64) -> u64 {

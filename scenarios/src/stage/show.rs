@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::Notify;
 
 /// How long the cluster may take to begin, before anything strikes.
 const PREPARE: Span = Span(120_000_000_000);
@@ -39,11 +40,13 @@ pub struct Show {
     recording: Recording,
     clients: Arc<Clients>,
     observer: Arc<dyn Observer>,
+    /// A promise is broken, and that is enough.
+    halt: Arc<Notify>,
 }
 
 impl Show {
-    /// Machines, observer and director; nothing runs yet.
-    pub fn open(world: World, script: Script, guards: Guards, recording: Recording) -> Self {
+    /// Machines, observer and director; nothing runs yet. A run that may halt ends at the first broken promise.
+    pub fn open(world: World, script: Script, guards: Guards, recording: Recording, may_halt: bool) -> Self {
         let roster = Roster::new(&script);
         let hosts: Vec<Host> = roster.all().map(|host| world.add_host(roster.name(host))).collect();
         if let Some(disks) = script.cluster.disk.setup().expect("the script was checked") {
@@ -64,13 +67,24 @@ impl Show {
                 kept.tell(at_ns, told);
             }
         }));
-        direct(world, director.clone(), recording.clone(), machines.clone());
+        let halt = Arc::new(Notify::new());
+        direct(world, director.clone(), recording.clone(), machines.clone(), may_halt.then(|| halt.clone()));
         let clients = Arc::new(Clients::new(&script, observer.clone()));
-        Self { world, script, guards, machines, director, recording, clients, observer }
+        Self { world, script, guards, machines, director, recording, clients, observer, halt }
     }
 
-    /// From the first boot to the last stop; the steps that never struck.
+    /// From the first boot to the last stop, or to the first broken promise; the steps that never struck.
     pub async fn play(mut self) -> Vec<(String, bool)> {
+        let (halt, director) = (self.halt.clone(), self.director.clone());
+        tokio::select! {
+            biased;
+            () = halt.notified() => {}
+            () = self.acts() => {}
+        }
+        director.borrow().never_struck()
+    }
+
+    async fn acts(&mut self) {
         self.machines.roster.nodes().into_iter().for_each(|host| self.boot_node(host));
         match self.prepare().await {
             Ok(()) => {
@@ -82,9 +96,7 @@ impl Show {
                 self.tell(Told::Settled { ok: false, why: format!("the cluster never began: {why}") });
             }
         }
-        let never_struck = self.director.borrow().never_struck();
         self.stop_all().await;
-        never_struck
     }
 
     fn tell(&self, told: Told) {
@@ -258,7 +270,7 @@ impl Show {
 
     /// Asks every node to stop. What happens from here on is no part of the history, unless it is a panic.
     async fn stop_all(&mut self) {
-        let judged = self.recording.lock().entries.len();
+        let judged = self.recording.close();
         let (brokers, others): (Vec<HostIx>, Vec<HostIx>) = {
             let roster = &self.machines.roster;
             roster.nodes().into_iter().partition(|host| matches!(roster.role(*host), Role::Broker(_)))
@@ -281,8 +293,15 @@ impl Show {
     }
 }
 
-/// Lets the director see what is new in the history, and act, after every poll that flagged it.
-fn direct(world: World, director: Rc<RefCell<Director>>, recording: Recording, mut machines: Machines) {
+/// Lets the director see what is new in the history, and act, after every poll that flagged it; and the judges, who may halt
+/// the run.
+fn direct(
+    world: World,
+    director: Rc<RefCell<Director>>,
+    recording: Recording,
+    mut machines: Machines,
+    halt: Option<Arc<Notify>>,
+) {
     let mut seen = 0;
     world.set_director(Box::new(move |world| {
         let mut director = director.borrow_mut();
@@ -294,6 +313,11 @@ fn direct(world: World, director: Rc<RefCell<Director>>, recording: Recording, m
                 }
             }
             seen = history.entries.len();
+            if recording.judge(&history)
+                && let Some(halt) = &halt
+            {
+                halt.notify_one();
+            }
         }
         director.act(world.now_ns(), &mut machines);
     }));
