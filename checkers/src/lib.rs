@@ -15,7 +15,7 @@ pub use history::{Damage, Entry, Event, History, HistoryError, Party, Phase, Wor
 pub use nodes::NODES;
 pub(crate) use nodes::NodeNames;
 pub use verdict::{
-    AllowedLoss, Counts, Fact, Merged, MergedVerdict, Report, Standing, Stretch, Verdict, Witness, merge,
+    AllowedLoss, Counts, Fact, Merged, MergedVerdict, Report, Signature, Standing, Stretch, Verdict, Witness, merge,
 };
 
 /// One thing that Kafka promises, as it is judged here.

@@ -187,12 +187,43 @@ impl Report {
         self.verdicts.get(name).map_or(Standing::NotTested, Verdict::standing)
     }
 
+    /// How the run failed: its first root cause. `None` if nothing was violated.
+    pub fn signature(&self) -> Option<Signature> {
+        let (property, witness) = self.root_cause()?;
+        Some(Signature { property: property.to_owned(), rule: witness.rule.clone() })
+    }
+
+    /// The first root cause with its witness.
+    pub fn root_cause(&self) -> Option<(&'static str, &Witness)> {
+        let property = *self.violated().first()?;
+        match self.verdicts.get(property) {
+            Some(Verdict::Violated { witness, .. }) => Some((property, witness)),
+            _ => None,
+        }
+    }
+
     /// Everything lost that a setting permits, over all properties.
     pub fn losses(&self) -> impl Iterator<Item = &AllowedLoss> {
         self.verdicts.values().flat_map(|verdict| match verdict {
             Verdict::Allowed { losses, .. } => losses.as_slice(),
             _ => &[],
         })
+    }
+}
+
+/// How a run failed, without its particulars: two runs that fail alike have equal signatures, whatever their records, times
+/// and seeds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Signature {
+    /// The property that was violated, the first root cause.
+    pub property: String,
+    /// The rule that its witness breaks.
+    pub rule: String,
+}
+
+impl std::fmt::Display for Signature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.property, self.rule)
     }
 }
 

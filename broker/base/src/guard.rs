@@ -45,6 +45,28 @@ impl Guard {
         }
     }
 
+    /// The historical bug that its absence brings back, as `klamm bugs` prints it.
+    pub fn bug(self) -> &'static str {
+        match self {
+            Guard::EpochTruncation => "A01 KIP-101",
+            Guard::DuplicateWindow => "P03 KAFKA-5494",
+        }
+    }
+
+    /// How many events must fall together for the bug to show, 1 to 4. Written down before the guard's first run: it sets how
+    /// many seeds a campaign may need to find it.
+    pub fn depth(self) -> u32 {
+        match self {
+            Guard::EpochTruncation => 2,
+            Guard::DuplicateWindow => 2,
+        }
+    }
+
+    /// Seeds within which a campaign must find it: 20, 200, 2,000 and 20,000 for depths 1 to 4.
+    pub fn budget(self) -> u64 {
+        2 * 10u64.pow(self.depth())
+    }
+
     /// The guard of this name.
     pub fn from_name(name: &str) -> Option<Guard> {
         Guard::ALL.into_iter().find(|guard| guard.name() == name)
@@ -87,5 +109,14 @@ mod tests {
             assert!(Guard::ALL.into_iter().all(|other| guards.stands(other) == (other != guard)));
         }
         assert_eq!(Guard::from_name("no-such-guard"), None);
+    }
+
+    #[test]
+    fn the_budget_of_a_guard_follows_its_depth() {
+        for guard in Guard::ALL {
+            assert!((1..=4).contains(&guard.depth()), "{guard}");
+            assert_eq!(guard.budget(), [20, 200, 2_000, 20_000][guard.depth() as usize - 1]);
+            assert!(guard.summary().contains(guard.bug().split(' ').next().expect("an id")), "{guard}");
+        }
     }
 }

@@ -17,8 +17,8 @@ pub(crate) const PROPERTY: Property = Property {
 #[derive(Default)]
 pub(crate) struct NoPanic {
     began: u64,
-    /// The last entry of the same node before, and the panic.
-    panics: Breaches<(u32, u32)>,
+    /// The last entry of the same node before, and the panic with its place in the code.
+    panics: Breaches<(u32, u32, String)>,
 }
 
 impl Judge for NoPanic {
@@ -29,7 +29,9 @@ impl Judge for NoPanic {
             } => {
                 self.began += 1;
             }
-            Event::World(World::Panicked { .. }) => self.panics.note((at.saturating_sub(1), at)),
+            Event::World(World::Panicked { location, .. }) => {
+                self.panics.note((at.saturating_sub(1), at, location.clone()));
+            }
             _ => {}
         }
     }
@@ -39,8 +41,9 @@ impl Judge for NoPanic {
     }
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
-        conclude(&self.panics, self.began, "no process began", |(before, at)| Witness {
-            rule: "No input and no fault may make the stack panic.".to_string(),
+        conclude(&self.panics, self.began, "no process began", |(before, at, location)| Witness {
+            // With its place: two assertions that fail are two findings.
+            rule: format!("No input and no fault may make the stack panic; it did at {location}."),
             first: telling.fact(*before),
             second: telling.fact(*at),
             text: "The first is the last thing that was seen before the panic.".to_string(),
