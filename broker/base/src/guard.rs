@@ -50,6 +50,7 @@ impl Guard {
         match self {
             Guard::EpochTruncation => "A01 KIP-101",
             Guard::DuplicateWindow => "P03 KAFKA-5494",
+            Guard::ConfirmedIsrShrink => "A09 KIP-497",
         }
     }
 
@@ -59,6 +60,7 @@ impl Guard {
         match self {
             Guard::EpochTruncation => 2,
             Guard::DuplicateWindow => 2,
+            Guard::ConfirmedIsrShrink => 2,
         }
     }
 
