@@ -40,6 +40,19 @@ pub fn run_report(title: &str, report: &Report, repro: &str, colours: bool) -> S
     page.finish()
 }
 
+/// What a name means: a line that says what it is, and its labelled parts.
+pub fn explanation(name: &str, kind: &str, parts: &[(&str, String)], colours: bool) -> String {
+    let mut page = Page::new(colours);
+    page.line(&format!("{} ({kind})", page.toned(Tone::Note, name)));
+    let width = parts.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    for (label, text) in parts {
+        let label = format!("  {label:width$}  ");
+        // An address must stay in one piece.
+        if text.starts_with("https://") { page.command(&label, text) } else { page.labelled(&label, text) }
+    }
+    page.finish()
+}
+
 /// A campaign: the merged table, totals and findings. `title` is the profile with its seed range.
 pub fn campaign_report(
     title: &str,

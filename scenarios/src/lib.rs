@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod cli;
 pub mod doctor;
+pub mod explain;
 pub mod library;
 pub mod script;
 pub mod stage;

@@ -42,6 +42,16 @@ Examples:
         /// What to list.
         what: What,
     },
+    /// Say what a word means: a term, a promise, a guard, a fault, an error code, a setting.
+    #[command(after_help = "\
+Examples:
+  klamm explain                                   every name that can be explained
+  klamm explain high watermark
+  klamm explain NOT_ENOUGH_REPLICAS               or its number: klamm explain 19")]
+    Explain {
+        /// The name, in one word or several.
+        name: Vec<String>,
+    },
     /// Judge a saved history again.
     #[command(after_help = "Example:\n  klamm check run.jsonl --json")]
     Check(CheckArgs),

@@ -5,6 +5,7 @@ mod broker;
 mod campaign;
 mod check;
 mod doctor;
+mod explain;
 mod list;
 mod log;
 mod run;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Campaign(args) => campaign::campaign(args),
         Command::Run(args) => run::run(args),
         Command::List { what } => list::list(what),
+        Command::Explain { name } => explain::explain(&name),
         Command::Check(args) => check::check(args),
         Command::Broker(args) => broker::broker(args),
         Command::Doctor(args) => doctor::doctor(args),

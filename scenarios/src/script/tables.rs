@@ -18,7 +18,16 @@ pub enum Keys {
 }
 
 impl Keys {
-    fn table(self) -> &'static Table {
+    /// Everybody's, with what a reader calls them.
+    pub const ALL: [(Keys, &'static str); 4] = [
+        (Keys::Broker, "broker setting"),
+        (Keys::Topic, "topic setting"),
+        (Keys::Producer, "producer setting"),
+        (Keys::Consumer, "consumer setting"),
+    ];
+
+    /// The settings that there are.
+    pub fn table(self) -> &'static Table {
         match self {
             Keys::Broker => &klamm_node::config::BROKER,
             Keys::Topic => &klamm_node::config::TOPIC,
