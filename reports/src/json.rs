@@ -1,5 +1,6 @@
 //! What `--json` prints: one object on one line, with stable names (DESIGN section 9).
 
+use klamm_base::Mark;
 use klamm_checkers::{Counts, Merged, Report, Standing, merge};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub struct CampaignJson {
     pub not_tested: Vec<String>,
     /// Property -> how often its premise occurred; every property has an entry.
     pub obligations: BTreeMap<String, u64>,
+    /// Mark -> in how many seeds it was hit; empty where nobody counted.
+    #[serde(default)]
+    pub marks: BTreeMap<String, u64>,
     /// Simulated time, summed.
     pub sim_seconds: f64,
     /// Real time.
@@ -63,11 +67,19 @@ impl CampaignJson {
             violated: standing(merged, Standing::Violated),
             not_tested: standing(merged, Standing::NotTested),
             obligations: merged.verdicts.iter().map(|(name, v)| ((*name).to_string(), v.obligations)).collect(),
+            marks: BTreeMap::new(),
             sim_seconds: merged.sim_ns as f64 / 1e9,
             wall_seconds,
             deterministic,
             findings,
         }
+    }
+
+    /// The same with every mark, and in how many seeds it was hit.
+    pub fn with_marks(mut self, hit: &BTreeMap<Mark, u64>) -> Self {
+        let seeds = |mark: &Mark| (mark.name().to_string(), hit.get(mark).copied().unwrap_or(0));
+        self.marks = Mark::ALL.iter().map(seeds).collect();
+        self
     }
 
     /// The one line that `--json` prints, without a newline.

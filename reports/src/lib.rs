@@ -5,4 +5,4 @@ mod layout;
 mod text;
 
 pub use json::{CampaignJson, FindingJson, RunJson, findings};
-pub use text::{campaign_report, explanation, run_report};
+pub use text::{campaign_report, explanation, marks_line, run_report};

@@ -2,6 +2,7 @@
 
 use crate::FindingJson;
 use crate::layout::{Page, Tone, count, seconds, thousands};
+use klamm_base::Mark;
 use klamm_checkers::{AllowedLoss, Counts, Fact, Merged, Report, Standing, Stretch, Verdict, Witness, properties};
 use klamm_checkers::{MergedVerdict, property};
 use std::collections::BTreeMap;
@@ -77,6 +78,19 @@ pub fn campaign_report(
     page.labelled("time     ", &format!("{time}, {}", count(merged.operations, "observation")));
     page.labelled("seeds    ", &thousands(merged.seeds));
     told_findings(&mut page, findings);
+    page.finish()
+}
+
+/// How many of the wanted marks a campaign hit, and which never; nothing if none is wanted.
+pub fn marks_line(hit: &BTreeMap<Mark, u64>, wanted: &[Mark], colours: bool) -> String {
+    let never: Vec<&str> = wanted.iter().filter(|mark| !hit.contains_key(mark)).map(|mark| mark.name()).collect();
+    let mut page = Page::new(colours);
+    let counted = format!("{} of {} hit", wanted.len() - never.len(), wanted.len());
+    match (wanted.is_empty(), never.is_empty()) {
+        (true, _) => {}
+        (_, true) => page.labelled("marks    ", &counted),
+        (_, false) => page.labelled("marks    ", &format!("{counted}; never: {}", never.join(" "))),
+    }
     page.finish()
 }
 

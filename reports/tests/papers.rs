@@ -1,10 +1,11 @@
 //! What reports say, word for word, and that nothing in a history can break their form.
 
-use klamm_base::{ClientId, ClientRecord, TopicPartition, Uuid};
+use klamm_base::{ClientId, ClientRecord, Mark, TopicPartition, Uuid};
 use klamm_checkers::{
     AllowedLoss, Counts, Fact, Merged, Report, Standing, Stretch, Verdict, Witness, merge, properties,
 };
-use klamm_reports::{CampaignJson, FindingJson, RunJson, campaign_report, findings, run_report};
+use klamm_reports::{CampaignJson, FindingJson, RunJson, campaign_report, findings, marks_line, run_report};
+use std::collections::BTreeMap;
 
 const REPRO: &str = "klamm run core --seed 17 --without epoch-truncation";
 
@@ -201,4 +202,15 @@ fn every_property_explains_itself_in_a_table_row() {
         assert!(!property.summary.is_empty() && !property.premise.is_empty() && !property.explanation.is_empty());
         assert!(!property.summary.ends_with('.'), "{}", property.name);
     }
+}
+
+#[test]
+fn marks_are_counted_and_the_ones_that_no_seed_hit_are_named() {
+    let wanted = [Mark::DuplicateAnswered, Mark::TornTailCut];
+    let hit = BTreeMap::from([(Mark::DuplicateAnswered, 3), (Mark::Leaderless, 9)]);
+    assert_eq!(marks_line(&hit, &wanted, false), "marks    1 of 2 hit; never: torn-tail-cut\n");
+    assert_eq!(marks_line(&hit, &wanted[..1], false), "marks    1 of 1 hit\n");
+    assert_eq!(marks_line(&hit, &[], false), "");
+    let json = CampaignJson::new(&Merged::default(), 1.0, true, Vec::new()).with_marks(&hit);
+    assert_eq!((json.marks["leaderless"], json.marks["torn-tail-cut"]), (9, 0));
 }

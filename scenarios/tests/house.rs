@@ -219,3 +219,16 @@ fn klamm_is_the_only_binary() {
         targets.filter(|target| target["kind"][0] == "bin").map(|target| target["name"].as_str()).collect();
     assert_eq!(binaries, [Some("klamm")]);
 }
+
+#[test]
+fn every_mark_stands_at_one_place_of_the_stack() {
+    let stack =
+        sources().into_iter().filter(|(name, _)| name.starts_with("broker/") && !name.ends_with("base/src/mark.rs"));
+    let text: String = stack.map(|(_, text)| text).collect();
+    for mark in klamm_base::Mark::ALL {
+        let name = format!("Mark::{mark:?}");
+        let places =
+            text.match_indices(&name).filter(|(at, _)| !text[at + name.len()..].starts_with(char::is_alphanumeric));
+        assert_eq!(places.count(), 1, "{name}");
+    }
+}

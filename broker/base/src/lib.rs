@@ -9,6 +9,7 @@ mod draws;
 mod error_code;
 mod guard;
 mod ids;
+mod mark;
 mod observe;
 mod outbox;
 
@@ -18,5 +19,6 @@ pub use draws::Draws;
 pub use error_code::ErrorCode;
 pub use guard::{Guard, Guards};
 pub use ids::{ClientId, ClientRecord, NodeId, NotAUuid, Now, TopicPartition, Uuid};
+pub use mark::{Mark, Marks};
 pub use observe::{ClientKind, Election, Observation, Observe, Observer, Outcome, Source, TruncationCause, chain};
 pub use outbox::Outbox;

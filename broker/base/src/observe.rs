@@ -1,6 +1,6 @@
 //! Observations: what a core says of itself to whoever judges. Free in the real world.
 
-use crate::{ClientId, ClientRecord, ErrorCode, NodeId, TopicPartition, Uuid};
+use crate::{ClientId, ClientRecord, ErrorCode, Mark, NodeId, TopicPartition, Uuid};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -172,6 +172,9 @@ pub trait Observer: Send + Sync {
 
     /// A Kafka request was decoded, or its response encoded: the unit in which the cost of a run is told.
     fn frame(&self) {}
+
+    /// Something rare happened. No part of the history.
+    fn mark(&self, _mark: Mark) {}
 }
 
 /// A core's handle to its observer, or to none.
@@ -203,6 +206,13 @@ impl Observe {
     pub fn frame(&self) {
         if let Some(observer) = &self.observer {
             observer.frame();
+        }
+    }
+
+    /// Says that something rare happened, as [`crate::sometimes!`] does.
+    pub fn mark(&self, mark: Mark) {
+        if let Some(observer) = &self.observer {
+            observer.mark(mark);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::BrokerImage;
 use crate::draft::Draft;
-use klamm_base::{ErrorCode, NodeId};
+use klamm_base::{ErrorCode, Mark, NodeId};
 use klamm_wire::messages::register_broker_record::BrokerEndpoint;
 use klamm_wire::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationChangeRecord, BrokerRegistrationRequest,
@@ -31,6 +31,7 @@ impl Draft<'_> {
                 return Ok(BrokerRegistrationResponse { broker_epoch: epoch, ..Default::default() });
             }
             if !known.in_controlled_shutdown && self.sessions.is_alive(self.now, id) {
+                self.observe.mark(Mark::RegisteredWithinSession);
                 return Err(ErrorCode::DuplicateBrokerRegistration);
             }
             if !fenced {

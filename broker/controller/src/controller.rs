@@ -3,7 +3,9 @@
 use crate::draft::Draft;
 use crate::sessions::Sessions;
 use crate::{ControllerConfig, ControllerRequest, ControllerResponse, MetadataImage, notes};
-use klamm_base::{DiskDone, DiskError, DiskRequest, Draws, ErrorCode, Guards, Now, Observation, Observe, Outbox};
+use klamm_base::{
+    DiskDone, DiskError, DiskRequest, Draws, Election, ErrorCode, Guards, Mark, Now, Observation, Observe, Outbox,
+};
 use klamm_quorum::{CommittedBatch, Origin, Quorum, QuorumConfig};
 use klamm_wire::messages::{AllocateProducerIdsResponse, AlterPartitionResponse};
 use klamm_wire::messages::{BrokerHeartbeatResponse, BrokerRegistrationResponse};
@@ -219,6 +221,13 @@ impl Controller {
 
     fn note(&self, notes: Vec<Observation>) {
         for fact in notes {
+            match fact {
+                Observation::PartitionChanged { election: Election::Unclean, .. } => {
+                    self.observe.mark(Mark::UncleanElection);
+                }
+                Observation::PartitionChanged { leader: None, .. } => self.observe.mark(Mark::Leaderless),
+                _ => {}
+            }
             self.observe.note(|| fact);
         }
     }
@@ -236,6 +245,7 @@ impl Controller {
             image: &mut self.working,
             sessions: &mut self.sessions,
             draws: &mut self.draws,
+            observe: &self.observe,
             base_offset,
             records: Vec::new(),
         };

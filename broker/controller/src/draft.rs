@@ -2,7 +2,7 @@
 
 use crate::sessions::Sessions;
 use crate::{ControllerConfig, MetadataImage};
-use klamm_base::{Draws, ErrorCode, NodeId, Now};
+use klamm_base::{Draws, ErrorCode, NodeId, Now, Observe};
 use klamm_wire::metadata::MetadataRecord;
 
 /// What a decision reads and adds to. Each decision sees the records of those before it in the same batch.
@@ -12,6 +12,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) image: &'a mut MetadataImage,
     pub(crate) sessions: &'a mut Sessions,
     pub(crate) draws: &'a mut Draws,
+    pub(crate) observe: &'a Observe,
     /// Offset that the first record of the batch will get.
     pub(crate) base_offset: i64,
     pub(crate) records: Vec<MetadataRecord>,

@@ -4,7 +4,7 @@ use crate::PartitionImage;
 use crate::draft::Draft;
 use crate::elections::ids;
 use crate::image::{RECOVERED, RECOVERING};
-use klamm_base::{ErrorCode, NodeId, TopicPartition, Uuid};
+use klamm_base::{ErrorCode, Mark, NodeId, TopicPartition, Uuid};
 use klamm_wire::messages::alter_partition_request::{PartitionData as Proposal, TopicData as ProposedTopic};
 use klamm_wire::messages::alter_partition_response::{PartitionData as Answer, TopicData as AnsweredTopic};
 use klamm_wire::messages::{AlterPartitionRequest, AlterPartitionResponse};
@@ -44,6 +44,7 @@ impl Draft<'_> {
         check_authority(leader, partition, proposal)?;
         check_isr(partition, &members, proposal.leader_recovery_state)?;
         if !members.iter().all(|member| self.is_eligible(*member)) {
+            self.observe.mark(Mark::IncarnationRefused);
             return Err(ErrorCode::IneligibleReplica);
         }
         let isr: Vec<NodeId> = members.iter().map(|member| member.0).collect();

@@ -23,6 +23,10 @@ impl Epochs {
         self.entries.last().map(|entry| entry.epoch)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn start_of(&self, epoch: i32) -> Option<i64> {
         self.entries.iter().find(|entry| entry.epoch == epoch).map(|entry| entry.start)
     }

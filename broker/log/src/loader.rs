@@ -6,7 +6,7 @@ use crate::segment::{Segment, base_of, index_path, log_path};
 use crate::{LoadError, Log, LogConfig};
 use bytes::{Buf, Bytes, BytesMut};
 use klamm_base::{
-    DiskDone, DiskOp, DiskOut, DiskRequest, Guards, Now, Observation, Observe, Outbox, Ticket, TopicPartition,
+    DiskDone, DiskOp, DiskOut, DiskRequest, Guards, Mark, Now, Observation, Observe, Outbox, Ticket, TopicPartition,
 };
 use klamm_wire::records::{Batch, BatchHeader, HEADER_LEN};
 use std::collections::BTreeSet;
@@ -258,6 +258,7 @@ impl Loader {
         self.stage = Stage::Repairing;
         let mut ops = self.removals();
         if let Some(segment) = self.segments.last_mut().filter(|segment| segment.size < self.scan.len) {
+            self.observe.mark(Mark::TornTailCut);
             segment.unsynced = true;
             let path = segment.path.to_string();
             ops.push(DiskOp::Truncate { path: path.clone(), len: segment.size });

@@ -161,6 +161,11 @@ impl Log {
         self.cuts_in_flight == 0 && self.log_end == self.next_offset()
     }
 
+    /// How many leader epochs are known here.
+    pub fn epoch_count(&self) -> usize {
+        self.epochs.len()
+    }
+
     /// The newest leader epoch that wrote here, or was assigned.
     pub fn latest_epoch(&self) -> Option<i32> {
         self.epochs.latest()

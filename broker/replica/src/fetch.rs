@@ -4,7 +4,7 @@ use crate::Replica;
 use crate::state::{Bounds, OpenFetch, OpenRead};
 use crate::types::{Available, Command, FetchAnswerOut, FetchQuery};
 use bytes::Bytes;
-use klamm_base::{ErrorCode, NodeId, Now, Observation, Outbox, Ticket};
+use klamm_base::{ErrorCode, Mark, NodeId, Now, Observation, Outbox, Ticket, sometimes};
 use klamm_log::ReadError;
 
 impl Replica {
@@ -67,7 +67,10 @@ impl Replica {
     pub(crate) fn serve(&mut self, ticket: u64, query: FetchQuery, out: &mut Outbox<Command>) {
         let bounds = match self.examine(&query) {
             Ok(bounds) => bounds,
-            Err(answer) => return out.push(Command::Fetched { ticket, answer: *answer }),
+            Err(answer) => {
+                sometimes!(self.observe, answer.error == ErrorCode::FencedLeaderEpoch, Mark::FetchFenced);
+                return out.push(Command::Fetched { ticket, answer: *answer });
+            }
         };
         let log = self.log.as_mut().expect("a leader's log is loaded");
         let Some(plan) = log.plan_read(query.fetch_offset, query.max_bytes, bounds.below, query.at_least_one) else {

@@ -3,13 +3,14 @@
 use crate::Replica;
 use crate::state::{Following, Phase, Standing};
 use crate::types::{Command, FollowerAnswer};
-use klamm_base::{ErrorCode, Guard, Now, Observation, Outbox, TruncationCause};
+use klamm_base::{ErrorCode, Guard, Mark, Now, Observation, Outbox, TruncationCause, sometimes};
 use klamm_wire::records::{Batch, split_whole};
 
 impl Replica {
     /// Another broker leads, or none.
     pub(crate) fn become_follower(&mut self, out: &mut Outbox<Command>) {
         let leader = self.state.as_ref().and_then(|state| state.leader);
+        sometimes!(self.observe, !self.waits.is_empty(), Mark::DeposedWithProduceParked);
         self.refuse_waiting(out);
         self.standing = Standing::Follower(Following { leader, leader_high_watermark: None });
         let (tp, leader_epoch) = (self.config.tp, self.leader_epoch());
@@ -25,6 +26,7 @@ impl Replica {
     pub(crate) fn fetch_answered(&mut self, now: Now, answer: FollowerAnswer) {
         let Some(question) = self.next_fetch() else { return };
         if answer.leader_epoch != question.leader_epoch || answer.fetch_offset != question.fetch_offset {
+            self.observe.mark(Mark::StaleFetchAnswer);
             return;
         }
         assert_eq!(self.phase, Phase::Live, "an answer to a replica that asks nothing");
@@ -46,7 +48,10 @@ impl Replica {
         }
         let own_end = match self.log().end_offset_for(epoch) {
             Some((own_epoch, own_end)) if own_epoch == epoch => own_end.min(end),
-            Some((_, own_end)) => own_end,
+            Some((_, own_end)) => {
+                self.observe.mark(Mark::DivergenceInRounds);
+                own_end
+            }
             None => end,
         };
         let cause = TruncationCause::DivergingEpoch;
@@ -55,6 +60,7 @@ impl Replica {
 
     /// The leader's log ends below this one's, or begins above it [R17].
     fn out_of_range(&mut self, answer: &FollowerAnswer) {
+        self.observe.mark(Mark::FollowerOutOfRange);
         let (own_start, own_end) = (self.log_start_offset(), self.log_end_offset());
         let leader_end = answer.diverging.map(|(_, end)| end);
         if let Some(end) = leader_end.filter(|end| (0..own_end).contains(end)) {

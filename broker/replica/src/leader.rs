@@ -5,7 +5,7 @@ use crate::isr::{Isr, Status};
 use crate::state::{Leader, Peer, Phase, Standing};
 use crate::types::{AlterFailure, AlterProposal, AlteredPartition, Command, FetchQuery, Produced};
 use crate::waits::Wait;
-use klamm_base::{ErrorCode, Guard, NodeId, Now, Observation, Outbox};
+use klamm_base::{ErrorCode, Guard, Mark, NodeId, Now, Observation, Outbox, sometimes};
 use klamm_log::ProducerCheck;
 use klamm_wire::records::Batch;
 use std::collections::BTreeMap;
@@ -82,6 +82,7 @@ impl Replica {
             return Err(ErrorCode::InvalidRequiredAcks);
         }
         if acks == -1 && self.is_under_min_isr() {
+            self.observe.mark(Mark::NotEnoughReplicas);
             return Err(ErrorCode::NotEnoughReplicas);
         }
         // A produce request holds exactly one batch for a partition, or its sequence could not be checked.
@@ -115,6 +116,7 @@ impl Replica {
         let Wait { ticket, base_offset, last_offset, acks, duplicate, .. } = wait;
         assert!(last_offset < self.log_end_offset(), "an acknowledgement before the write was done");
         assert!(acks != -1 || last_offset < self.high_watermark, "an acknowledgement before the commit");
+        sometimes!(self.observe, duplicate, Mark::DuplicateAnswered);
         let (tp, leader_epoch) = (self.config.tp, self.leader_epoch());
         if acks != 0 {
             self.observe.note(|| Observation::ProduceAcked {
@@ -243,6 +245,7 @@ impl Replica {
         let (Standing::Leader(leader), Some(state)) = (&mut self.standing, &mut self.state) else { return };
         let same_leadership = altered.leader_epoch == state.leader_epoch && altered.leader == state.leader;
         if !same_leadership || altered.partition_epoch < state.partition_epoch {
+            self.observe.mark(Mark::IsrAnswerStale);
             return;
         }
         state.isr.clone_from(&altered.isr);
@@ -253,6 +256,10 @@ impl Replica {
 
     fn not_altered(&mut self, now: Now, failure: AlterFailure) {
         let Standing::Leader(leader) = &mut self.standing else { return };
+        self.observe.mark(match failure {
+            AlterFailure::Lost => Mark::IsrProposalLost,
+            AlterFailure::Code(_) => Mark::IsrProposalRefused,
+        });
         match failure {
             AlterFailure::Code(ErrorCode::IneligibleReplica) => leader.isr.revert(),
             AlterFailure::Code(
@@ -284,6 +291,7 @@ impl Replica {
 
     pub(crate) fn deadline_came(&mut self, now: Now, out: &mut Outbox<Command>) {
         while let Some(wait) = self.waits.pop_expired(now.mono_ns) {
+            sometimes!(self.observe, self.is_under_min_isr(), Mark::TimedOutBelowMinIsr);
             let result = Err(ErrorCode::RequestTimedOut);
             out.push(Command::Produced { ticket: wait.ticket, result });
         }

@@ -4,8 +4,8 @@ use crate::state::{Following, OpenRead, Phase, Standing};
 use crate::types::{Command, Event, FollowerQuery, PartitionState, ReplicaConfig, Role};
 use crate::waits::Waits;
 use klamm_base::{
-    DiskDone, DiskError, DiskRequest, ErrorCode, Guard, Guards, NodeId, Now, Observation, Observe, Outbox, Ticket,
-    TruncationCause,
+    DiskDone, DiskError, DiskRequest, ErrorCode, Guard, Guards, Mark, NodeId, Now, Observation, Observe, Outbox,
+    Ticket, TruncationCause, sometimes,
 };
 use klamm_log::{Loader, Log, Progress, ReadError};
 
@@ -334,8 +334,11 @@ impl Replica {
     pub(crate) fn cut(&mut self, to: i64, cause: TruncationCause) {
         assert!(!matches!(self.standing, Standing::Leader(_)), "a leader never cuts its log");
         let log = self.log.as_mut().expect("the log is loaded");
-        let before = log.next_offset();
+        let (before, epochs) = (log.next_offset(), log.epoch_count());
         let end = log.truncate_to(to, &mut self.disk);
+        let by_epoch = end < before && cause == TruncationCause::DivergingEpoch;
+        sometimes!(self.observe, by_epoch, Mark::TruncatedByEpoch);
+        sometimes!(self.observe, log.epoch_count() + 1 < epochs, Mark::TruncatedSeveralEpochs);
         let (start, log_end) = (log.log_start_offset(), log.log_end_offset());
         let (tp, high_watermark, leader_epoch) = (self.config.tp, self.high_watermark, self.leader_epoch());
         if end < before {

@@ -2,6 +2,7 @@
 
 use super::draft::families;
 use crate::script::{FILE_SYSTEMS, Preset, ScriptError, Source, Span, did_you_mean, parse, property_names};
+use klamm_base::Mark;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -19,6 +20,9 @@ pub struct Profile {
     pub about: String,
     /// Properties that some seed must have tested.
     pub required: Vec<Spanned<String>>,
+    /// Marks that a sweep must hit.
+    #[serde(default)]
+    pub marks: Vec<Spanned<String>>,
     /// How long clients and faults run.
     pub duration: Between<Span>,
     /// Length of a period; each has its own faults.
@@ -81,13 +85,8 @@ impl Families {
     }
 
     fn check(&self, source: &Source) -> Result<(), Box<ScriptError>> {
-        for name in self.0.keys() {
-            if !families().any(|known| known == name.get_ref()) {
-                let help = did_you_mean(name.get_ref(), families());
-                return Err(source.error(name.span(), format!("there is no fault family `{}`", name.get_ref()), help));
-            }
-        }
-        Ok(())
+        let names: Vec<Spanned<String>> = self.0.keys().cloned().collect();
+        check_names(source, "fault family", &names, &families().collect::<Vec<_>>())
     }
 }
 
@@ -118,13 +117,14 @@ impl Profile {
         self.required.iter().map(|name| name.get_ref().as_str()).collect()
     }
 
+    /// The marks that a sweep must hit.
+    pub fn marks(&self) -> Vec<Mark> {
+        self.marks.iter().filter_map(|name| Mark::from_name(name.get_ref())).collect()
+    }
+
     fn check(&self, source: &Source) -> Result<(), Box<ScriptError>> {
-        for name in &self.required {
-            if !property_names().contains(&name.get_ref().as_str()) {
-                let help = did_you_mean(name.get_ref(), property_names());
-                return Err(source.error(name.span(), format!("there is no property `{}`", name.get_ref()), help));
-            }
-        }
+        check_names(source, "property", &self.required, &property_names())?;
+        check_names(source, "mark", &self.marks, &Mark::ALL.iter().map(|mark| mark.name()).collect::<Vec<_>>())?;
         self.families.check(source)?;
         crate::script::check_words(source, "topologies", &self.topologies, &Preset::WORDS)?;
         crate::script::check_words(source, "file-systems", &self.file_systems, &FILE_SYSTEMS)?;
@@ -154,4 +154,15 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+/// Checks that each is a known name of its kind.
+fn check_names(source: &Source, kind: &str, names: &[Spanned<String>], known: &[&str]) -> Result<(), Box<ScriptError>> {
+    for name in names {
+        if !known.contains(&name.get_ref().as_str()) {
+            let help = did_you_mean(name.get_ref(), known.iter().copied());
+            return Err(source.error(name.span(), format!("there is no {kind} `{}`", name.get_ref()), help));
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use super::twice::{difference, first_event};
 use crate::doctor::Fingerprint;
 use crate::script::Script;
 use crate::stage::{RunOptions, RunResult, room, run, run_in};
+use klamm_base::{Mark, Marks};
 use klamm_checkers::{History, Merged, Report, Standing, merge};
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -39,6 +40,8 @@ pub struct Judged {
     pub report: Report,
     /// Steps that never struck.
     pub never_struck: Vec<String>,
+    /// What rare things happened.
+    pub marks: Marks,
     /// Where a second run of the seed differed, if it was run twice and did: the first event with its node and cause.
     pub difference: Option<String>,
 }
@@ -48,6 +51,8 @@ pub struct Judged {
 pub struct Tally {
     /// Verdicts and counts.
     pub merged: Merged,
+    /// In how many seeds each mark was hit.
+    pub marks: BTreeMap<Mark, u64>,
     /// Seeds whose second run differed, with the first difference.
     pub differences: Vec<(u64, String)>,
     /// Seeds in which a property was violated, in order of seeds.
@@ -71,12 +76,18 @@ impl Tally {
     /// Adds one seed.
     pub fn add(&mut self, judged: Judged) {
         merge(&mut self.merged, judged.seed, &judged.report);
+        judged.marks.iter().for_each(|mark| *self.marks.entry(mark).or_default() += 1);
         let violated = judged.report.violated();
         if !violated.is_empty() {
             let (seed, script, report) = (judged.seed, judged.script, judged.report);
             self.findings.push(Finding { seed, violated, script, report });
         }
         self.differences.extend(judged.difference.map(|difference| (judged.seed, difference)));
+    }
+
+    /// Those of `wanted` that no seed hit.
+    pub fn never_hit(&self, wanted: &[Mark]) -> Vec<Mark> {
+        wanted.iter().copied().filter(|mark| !self.marks.contains_key(mark)).collect()
     }
 
     /// Required properties that no seed tested.
@@ -92,7 +103,7 @@ pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) ->
     let options = RunOptions { seed: Some(seed), trace: false, ..RunOptions::default() };
     let first = run_in(&script, options, None, std::mem::take(room));
     let fingerprint = check.then(|| Fingerprint::of(&first));
-    let RunResult { report, never_struck, history, .. } = first;
+    let RunResult { report, never_struck, marks, history, .. } = first;
     *room = history;
     let differs = fingerprint.is_some_and(|first| {
         let second = run_in(&script, options, None, std::mem::take(room));
@@ -108,7 +119,7 @@ pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) ->
             None => told,
         }
     });
-    Judged { seed, script, report, never_struck, difference }
+    Judged { seed, script, report, never_struck, marks, difference }
 }
 
 /// Sweeps; `each` is called in the order of seeds and may stop it.

@@ -200,6 +200,8 @@ pub enum What {
     Faults,
     /// Profiles of campaigns.
     Profiles,
+    /// Rare things that some seed of a campaign should meet.
+    Marks,
 }
 
 fn guard(text: &str) -> Result<Guard, String> {

@@ -6,7 +6,7 @@ use crate::campaign::{Finding, Profile, Sweep, Tally, generate, sweep};
 use crate::library;
 use crate::script::Script;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use klamm_base::Guard;
+use klamm_base::{Guard, Mark};
 use klamm_checkers::Standing;
 use klamm_reports::{CampaignJson, FindingJson};
 use std::io::{IsTerminal, Write};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 /// Findings of which the witness is shown; of the others the line that repeats them.
 const SHOWN: usize = 3;
+
+/// From so many seeds on a sweep must have hit every mark that its profile lists; fewer may just not have met one.
+const MARKS_FROM: u64 = 100;
 
 /// Runs a campaign.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
@@ -36,6 +39,7 @@ pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
     }
     let title = format!("{} {}..{}", args.profile, seeds.start, seeds.start + tally.merged.seeds);
     print!("{}", klamm_reports::campaign_report(&title, &tally.merged, &findings, wall, colours()));
+    print!("{}", klamm_reports::marks_line(&tally.marks, &profile.marks(), colours()));
     Ok(conclude(&args, &profile, &tally, findings, wall))
 }
 
@@ -111,15 +115,26 @@ fn conclude(args: &CampaignArgs, profile: &Profile, tally: &Tally, findings: Vec
     for name in &not_tested {
         say(format!("not tested by any seed, though required: {name}"));
     }
+    let never_hit = marks_owed(args, profile, tally);
+    for mark in &never_hit {
+        say(format!("never hit by any seed, though listed: {mark}: {}", mark.summary()));
+    }
     if args.json {
-        say(CampaignJson::new(&tally.merged, wall, tally.differences.is_empty(), findings).line());
+        let json = CampaignJson::new(&tally.merged, wall, tally.differences.is_empty(), findings);
+        say(json.with_marks(&tally.marks).line());
     }
     let violated = tally.merged.verdicts.values().any(|verdict| verdict.standing == Standing::Violated);
-    match (tally.differences.is_empty(), violated, not_tested.is_empty()) {
+    match (tally.differences.is_empty(), violated, not_tested.is_empty() && never_hit.is_empty()) {
         (false, _, _) => Exit::NotDeterministic,
         (_, true, _) => Exit::Violated,
         // A campaign that stopped early on purpose tested what it could.
         (_, _, false) if tally.merged.seeds > 0 => Exit::NotTested,
         _ => Exit::Fine,
     }
+}
+
+/// Listed marks that the campaign should have hit and did not. One with a guard off stops where it finds something.
+fn marks_owed(args: &CampaignArgs, profile: &Profile, tally: &Tally) -> Vec<Mark> {
+    let owed = args.without.is_empty() && tally.merged.seeds >= MARKS_FROM;
+    if owed { tally.never_hit(&profile.marks()) } else { Vec::new() }
 }

@@ -3,7 +3,7 @@
 use super::args::What;
 use super::{Bad, Exit};
 use crate::library;
-use klamm_base::Guard;
+use klamm_base::{Guard, Mark};
 use klamm_sim::FaultInfo;
 use std::io::Write;
 
@@ -12,6 +12,7 @@ pub fn list(what: What) -> Result<Exit, Bad> {
     let lines: Vec<(String, String)> = match what {
         What::Scripts => scripts()?,
         What::Guards => Guard::ALL.iter().map(|guard| (guard.name().to_owned(), guard.summary().to_owned())).collect(),
+        What::Marks => Mark::ALL.iter().map(|mark| (mark.name().to_owned(), mark.summary().to_owned())).collect(),
         What::Properties => {
             klamm_checkers::properties().iter().map(|p| (p.name.to_owned(), p.summary.to_owned())).collect()
         }

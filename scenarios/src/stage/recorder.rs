@@ -2,7 +2,7 @@
 
 use super::roster::{Role, Roster};
 use super::watch::matters;
-use klamm_base::{NodeId, Observation, Observer, Source};
+use klamm_base::{Mark, Marks, NodeId, Observation, Observer, Source};
 use klamm_checkers::{
     Damage, Entry, Event, History, Judging, Party, Phase, Report, World as Told, first_breach, judge,
 };
@@ -28,9 +28,10 @@ const JUDGED_AT_ONCE: usize = 512;
 pub struct Recording {
     history: Arc<Mutex<History>>,
     judging: Arc<Mutex<Judging>>,
-    /// What happens from here on is not judged.
+    /// What happens from here on is not judged, and hits no mark.
     over: Arc<AtomicBool>,
     frames: Arc<AtomicU64>,
+    marks: Arc<AtomicU64>,
 }
 
 impl Recording {
@@ -53,6 +54,11 @@ impl Recording {
     /// Kafka frames so far.
     pub fn frames(&self) -> u64 {
         self.frames.load(Relaxed)
+    }
+
+    /// Marks hit so far.
+    pub fn marks(&self) -> Marks {
+        Marks::from_bits(self.marks.load(Relaxed))
     }
 
     /// What follows is no part of the run that is judged; how many entries that is.
@@ -120,6 +126,12 @@ impl Observer for Recorder {
 
     fn frame(&self) {
         self.recording.frames.fetch_add(1, Relaxed);
+    }
+
+    fn mark(&self, mark: Mark) {
+        if !self.recording.over.load(Relaxed) {
+            self.recording.marks.fetch_or(Marks::bit(mark), Relaxed);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::plant::{self, Plant};
 use super::show::Show;
 use crate::script::{Script, Span};
-use klamm_base::Guards;
+use klamm_base::{Guards, Marks};
 use klamm_checkers::{Entry, Event, History, Report, World as Told};
 use klamm_sim::{NetProfile, Panic, SimConfig};
 
@@ -44,6 +44,8 @@ pub struct RunResult {
     pub deliveries: u64,
     /// Kafka requests that nodes decoded, and responses that they encoded.
     pub frames: u64,
+    /// What rare things happened.
+    pub marks: Marks,
     /// Steps that never struck, if the run came to its end.
     pub never_struck: Vec<String>,
     /// Some of them has a name: the script tested nothing.
@@ -108,6 +110,7 @@ pub fn run_in(script: &Script, options: RunOptions, plant: Option<Plant>, room: 
         polls: ended.polls,
         deliveries: ended.deliveries,
         frames: recording.frames(),
+        marks: recording.marks(),
         named_step_missing: never_struck.iter().any(|(_, named)| *named),
         never_struck: never_struck.into_iter().map(|(text, _)| text).collect(),
     }

@@ -5,7 +5,7 @@ use crate::connection::CallResult;
 use crate::metadata::{ClusterView, METADATA_VERSION};
 use crate::request;
 use bytes::Bytes;
-use klamm_base::{ErrorCode, Now, Observation, Observe, Outbox, TopicPartition};
+use klamm_base::{ErrorCode, Mark, Now, Observation, Observe, Outbox, TopicPartition};
 use klamm_env::Address;
 use klamm_wire::Str;
 use klamm_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
@@ -405,6 +405,7 @@ impl Core {
         if answer.end_offset < 0 {
             self.reset(&place);
         } else if answer.end_offset < position {
+            self.observe.mark(Mark::ConsumerTruncated);
             partition.ready = None;
             self.position_at(&place, answer.end_offset);
         }
@@ -413,6 +414,7 @@ impl Core {
     /// The position is not in the log: `auto.offset.reset` decides.
     fn reset(&mut self, place: &Place) {
         let Some(partition) = self.partitions.get_mut(place) else { return };
+        self.observe.mark(Mark::ConsumerReset);
         partition.ready = None;
         partition.stand = match self.config.reset {
             Some(StartAt::Earliest) => Stand::Lookup(-2),

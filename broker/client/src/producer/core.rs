@@ -9,7 +9,7 @@ use crate::connection::{CallError, CallFailure, CallResult};
 use crate::metadata::{ClusterView, METADATA_VERSION, TopicInfo};
 use crate::request;
 use bytes::Bytes;
-use klamm_base::{ErrorCode, Now, Observation, Observe, Outbox, Outcome};
+use klamm_base::{ErrorCode, Mark, Now, Observation, Observe, Outbox, Outcome, sometimes};
 use klamm_env::Address;
 use klamm_wire::Str;
 use klamm_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -425,6 +425,7 @@ impl Core {
         let (error, maybe_appended) = match end {
             End::Acked { base_offset } => {
                 queue.acked(&batch);
+                sometimes!(self.observe, batch.settled, Mark::AckedAfterExpiry);
                 return settle_acked(batch, base_offset, out);
             }
             End::Failed(error, maybe_appended) => (error, maybe_appended),
@@ -483,6 +484,7 @@ impl Core {
         for open in self.open.values_mut() {
             let Open::Produce { batches, .. } = open else { continue };
             for (_, batch) in batches.iter_mut().filter(|(_, batch)| !batch.settled && batch.created_ns <= before_ns) {
+                self.observe.mark(Mark::DeliveryExpired);
                 batch.settled = true;
                 for record in &batch.records {
                     out.push(Command::Settle {
@@ -517,6 +519,7 @@ impl Core {
             self.producer = None;
             return;
         }
+        sometimes!(self.observe, bump, Mark::ProducerEpochBumped);
         let ids = (producer_id, if bump { epoch + 1 } else { epoch });
         self.producer = Some(ids);
         self.partitions.values_mut().for_each(|batches| batches.adopt(ids));
