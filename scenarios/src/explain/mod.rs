@@ -7,7 +7,7 @@ mod terms;
 pub use terms::{TERMS, Term};
 
 use crate::script::{Keys, did_you_mean};
-use klamm_base::{ErrorCode, Guard};
+use klamm_base::{ErrorCode, Guard, Mark};
 use klamm_checkers::properties;
 use klamm_sim::FAULTS;
 
@@ -36,11 +36,12 @@ impl Explanation {
     }
 }
 
-/// Everything that can be explained: promises first, then guards, faults, error codes, settings and terms.
+/// Everything that can be explained: promises first, then guards, faults, marks, error codes, settings and terms.
 pub fn all() -> Vec<Explanation> {
     let mut all: Vec<Explanation> = properties().iter().map(property).collect();
     all.extend(Guard::ALL.into_iter().map(guard));
     all.extend(FAULTS.iter().map(fault));
+    all.extend(Mark::ALL.iter().map(|mark| self::mark(*mark)));
     all.extend(ErrorCode::ALL.iter().map(|code| error(*code)));
     for (keys, kind) in Keys::ALL {
         all.extend(keys.table().keys.iter().map(|key| setting(key, kind)));
@@ -90,6 +91,10 @@ fn fault(info: &klamm_sim::FaultInfo) -> Explanation {
         .with("source", info.source)
 }
 
+fn mark(mark: Mark) -> Explanation {
+    Explanation::new(mark.name(), "mark").with("happens when", mark.summary())
+}
+
 fn error(code: ErrorCode) -> Explanation {
     let again =
         if code.is_retriable() { "the same request may succeed later" } else { "the same request will fail again" };
@@ -117,8 +122,8 @@ mod tests {
         let all = all();
         let names: BTreeSet<(&str, &str)> = all.iter().map(|known| (known.kind, known.name.as_str())).collect();
         assert_eq!(names.len(), all.len());
-        let expected = properties().len() + Guard::ALL.len() + FAULTS.len() + ErrorCode::ALL.len() + TERMS.len();
-        assert!(all.len() > expected, "settings too");
+        let kinds: BTreeSet<&str> = all.iter().map(|known| known.kind).collect();
+        assert_eq!(kinds.len(), 10, "{kinds:?}");
         for known in &all {
             assert!(!known.parts.is_empty(), "{}", known.name);
             assert!(explain(&known.name).expect("it is there").contains(known), "{}", known.name);
@@ -129,7 +134,8 @@ mod tests {
     fn a_name_is_found_however_its_words_are_joined_and_an_error_by_its_number() {
         assert_eq!(explain("High_Watermark").unwrap().len(), 2, "the property and the term");
         assert_eq!(explain("19").unwrap()[0].name, "NOT_ENOUGH_REPLICAS");
-        assert_eq!(explain("not-enough-replicas").unwrap()[0].kind, "error code");
+        let kinds = |name| explain(name).unwrap().iter().map(|known| known.kind).collect::<Vec<_>>();
+        assert_eq!(kinds("not-enough-replicas"), ["mark", "error code"]);
         assert!(explain("acks").unwrap().iter().any(|known| known.kind == "producer setting"));
     }
 

@@ -5,14 +5,14 @@ use std::fmt::Write;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/glossary.md");
 
-/// Terms, guards and error codes; properties and faults have pages of their own, settings are Kafka's.
+/// Terms, guards, marks and error codes; properties and faults have pages of their own, settings are Kafka's.
 fn page() -> String {
     let mut page = String::from(
         "# Glossary\n\nThe words that reports, scripts and this documentation use. `klamm explain NAME` says the same, and \
          knows properties, faults and settings too.\n\nThis page is generated. To renew it: `KLAMM_RENEW=1 cargo test -p \
          scenarios --lib explain`.\n",
     );
-    for (kind, title) in [("term", "Terms"), ("guard", "Guards"), ("error code", "Error codes")] {
+    for (kind, title) in [("term", "Terms"), ("guard", "Guards"), ("mark", "Marks"), ("error code", "Error codes")] {
         write!(page, "\n## {title}\n\n").unwrap();
         all().iter().filter(|known| known.kind == kind).for_each(|known| page.push_str(&entry(known)));
     }
@@ -30,7 +30,7 @@ fn entry(known: &Explanation) -> String {
             let (code, retry) = (part("code").expect("a number"), part("retry").expect("told"));
             format!("* `{}` ({code}): {} Retry: {retry}.\n", known.name, part("means").expect("told"))
         }
-        _ => format!("* `{}`: {}\n", known.name, part("protects").expect("told")),
+        _ => format!("* `{}`: {}\n", known.name, known.parts[0].1),
     }
 }
 

@@ -252,6 +252,12 @@ pub const TERMS: &[Term] = &[
          the deeper it is.",
         "",
     ),
+    term(
+        "mark",
+        "A rare course of events that a sweep should really have met somewhere. A profile lists those that a sweep of a \
+         hundred seeds must hit; `klamm list marks` names them all.",
+        "",
+    ),
     term("seed", "The one number from which a run draws everything. One seed is one run, for ever.", ""),
     term(
         "script",
