@@ -82,6 +82,8 @@ pub enum World {
     Step { text: String },
     /// A fault of the script or the campaign took effect. Counted; the events above say what it did.
     FaultStruck { what: String },
+    /// Of the last heal this broker is left out: it stays away for ever, dead or cut off. Told before it.
+    LeftOut { node: NodeId, how: String },
     /// All faults were taken back: from here on the cluster must come to rest and serve.
     Healed,
     /// The cluster came to rest after the heal (`ok`), or did not within its bound; `why` says what was still amiss.

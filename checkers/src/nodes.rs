@@ -121,6 +121,7 @@ pub(crate) fn node_of(world: &World) -> Option<NodeId> {
         | World::DiskDamaged { node, .. }
         | World::DiskFault { node, .. }
         | World::Disturbed { node, .. }
+        | World::LeftOut { node, .. }
         | World::ClockSet { node, .. } => Some(*node),
         World::Panicked { node, .. } => *node,
         _ => None,

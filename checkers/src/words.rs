@@ -144,6 +144,9 @@ impl Telling<'_> {
             World::ClientDisturbed { client, what } => format!("{client}: {what}"),
             World::Step { text } => format!("the script did: {text}"),
             World::FaultStruck { what } => format!("a fault struck: {what}"),
+            World::LeftOut { node, how } => {
+                format!("{} is left out of what is healed and stays {how} for ever", name(*node))
+            }
             World::Healed => "all faults were taken back".to_string(),
             World::Settled { ok: true, .. } => "the cluster came to rest".to_string(),
             World::Settled { ok: false, why } => format!("the cluster did not come to rest: {why}"),

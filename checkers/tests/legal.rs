@@ -4,7 +4,7 @@ mod story;
 
 use klamm_base::{Election, NodeId, Observation, TruncationCause};
 use klamm_checkers::{AllowedLoss, Standing, Verdict, World, properties};
-use story::{C, P, SAFE, Settings, Story, TP};
+use story::{C, FINAL, P, SAFE, Settings, Story, TP};
 
 fn losses(story: &Story) -> Vec<AllowedLoss> {
     match &story.judge().verdicts["acked-survive"] {
@@ -400,4 +400,40 @@ fn records_sent_with_acks_0_may_vanish_and_are_listed() {
     let losses = losses(&story);
     assert_eq!(losses[0].setting, "acks=0");
     assert_eq!(losses[0].count(), 2);
+}
+
+/// A cluster of which only some brokers were healed; the final reading and the last write are theirs.
+fn healed_but(left_out: &[i32], isr: &[i32], settled: bool) -> Story {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    for node in left_out {
+        story.world(World::LeftOut { node: NodeId(*node), how: "cut off".into() });
+    }
+    story.world(World::Healed);
+    story.change_isr(isr);
+    story.commit();
+    story.world(World::Settled { ok: settled, why: "b3 is not in sync on orders-0".into() });
+    story
+}
+
+#[test]
+fn nothing_is_asked_of_brokers_that_the_heal_left_out() {
+    let mut story = healed_but(&[3], &[1, 2], true);
+    story.produce(1);
+    let end = story.end(1);
+    story.client(FINAL, Observation::ClientStarted { name: "final".into(), kind: klamm_base::ClientKind::Consumer });
+    story.read(FINAL, 1, 0, end, true);
+    story.client(FINAL, Observation::FinallyRead { tp: TP, log_start: 0, log_end: end, complete: true });
+    assert_eq!(story.judge().violated(), Vec::<&str>::new());
+    assert_eq!(story.standing("serves-after-heal"), Standing::Held);
+
+    let asleep = healed_but(&[1], &[1], true);
+    assert_eq!(asleep.standing("serves-after-heal"), Standing::Held, "its only one in sync stays away");
+}
+
+#[test]
+fn a_core_that_does_not_come_to_rest_or_serve_is_no_less_broken_for_those_that_were_left_out() {
+    assert_eq!(healed_but(&[3], &[1, 2], false).violated(), ["serves-after-heal"]);
+    assert_eq!(healed_but(&[2], &[1, 2], false).violated(), ["serves-after-heal"]);
+    assert_eq!(healed_but(&[3], &[1, 2], true).violated(), ["serves-after-heal"], "nobody read or wrote it");
 }

@@ -96,6 +96,7 @@ fn expectations_are_verdict_words_for_known_properties() {
 #[test]
 fn every_mistake_is_named_with_its_place_its_value_and_the_nearest_name() {
     let golden = [
+        (("seed = 7", "heal = \"cores\""), "bad.toml:3:8: `heal` cannot be `cores`; did you mean `core`?"),
         (("seed = 7", "sead = 7"), "bad.toml:3:1: unknown key `sead`; did you mean `seed`?"),
         (("seed = 7", "seed = \"x\""), "bad.toml:3:8: `seed` cannot be \"x\": a whole number 0 or more is wanted"),
         (("\"12s\"", "\"-12s\""), "bad.toml:4:12: `duration` cannot be \"-12s\": a duration cannot be negative"),

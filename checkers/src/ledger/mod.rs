@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     pub wiped: u32,
     /// The world ended its process and has not started it again. One that ended by itself should run.
     pub is_down: bool,
+    /// The last heal leaves it out: it is nobody's business any more.
+    pub left_out: bool,
 }
 
 impl Machine {
@@ -45,6 +47,7 @@ impl Machine {
         match world {
             World::HostStarted { .. } | World::Restarted { .. } => self.is_down = false,
             World::Killed { .. } | World::PoweredOff { .. } => self.is_down = true,
+            World::LeftOut { .. } => self.left_out = true,
             _ => {}
         }
     }

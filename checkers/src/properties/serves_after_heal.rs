@@ -13,7 +13,9 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "Safety alone is cheap: a cluster that never answers loses nothing. So every run ends with heal, settle, one \
                   write and one reading of every partition from its start to its end; each has a bound in simulated time. A \
                   run that a panic or a broken promise ended early was not tested for this. Excused, for its partition alone: damaged bytes that are \
-                  there still, which no replica and no reader takes, and a node whose own files are damaged.",
+                  there still, which no replica and no reader takes, and a node whose own files are damaged. Where a script heals \
+                  only a sufficient core, nothing is asked of those that are left out, nor of a partition of which nobody \
+                  else is in sync.",
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -82,12 +84,18 @@ fn blocked(ledger: &Ledger, partition: &Partition, offset: Option<i64>) -> Optio
     harm.or_else(|| unfit().map(|at| (at, 0))).or_else(|| metadata().map(|harm| (harm.at, 0)))
 }
 
+/// Everybody who is in sync was left out of the heal: nobody else may lead (KIP-966 calls such a partition unavailable).
+fn sleeps(ledger: &Ledger, partition: &Partition) -> bool {
+    partition.decisions.last().is_some_and(|decision| decision.isr.iter().all(|node| ledger.machine(node).left_out))
+}
+
 /// The cluster is not at rest: some partition has no leader, or misses a replica. If damage blocks each of those, it could not.
 fn unsettled(ledger: &Ledger, at: u32, breaches: &mut Breaches<Breach>, excuses: &mut Excuses) {
     let mut explained = false;
-    for (part, partition) in ledger.parts.iter().enumerate() {
+    for (part, partition) in ledger.parts.iter().enumerate().filter(|(_, partition)| !sleeps(ledger, partition)) {
         let Some(decision) = partition.decisions.last() else { continue };
-        let missing = decision.replicas.minus(decision.isr).iter().filter(|node| !ledger.machine(*node).is_down);
+        let is_away = |node| ledger.machine(node).is_down || ledger.machine(node).left_out;
+        let missing = decision.replicas.minus(decision.isr).iter().filter(|node| !is_away(*node));
         let ends = missing.map(|node| Some(partition.log(node).map_or(0, |log| log.end)));
         let nobody = decision.leader.is_none().then_some(None);
         for offset in ends.chain(nobody) {
@@ -104,7 +112,8 @@ fn unsettled(ledger: &Ledger, at: u32, breaches: &mut Breaches<Breach>, excuses:
 }
 
 fn served(ledger: &Ledger, settled: u32, breaches: &mut Breaches<Breach>, excuses: &mut Excuses) {
-    for (part, partition) in ledger.parts.iter().enumerate().filter(|(_, partition)| in_use(partition)) {
+    let asked = |partition: &Partition| in_use(partition) && !sleeps(ledger, partition);
+    for (part, partition) in ledger.parts.iter().enumerate().filter(|(_, partition)| asked(partition)) {
         let stopped = partition.finally.map(|last| last.end);
         let found = [(unread(part, partition), stopped), (unwritten(partition, settled), None)];
         for (breach, offset) in found.into_iter().filter_map(|(breach, offset)| Some((breach?, offset))) {

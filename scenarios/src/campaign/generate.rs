@@ -5,7 +5,7 @@ use super::draft::{Draft, On};
 use super::harms;
 use super::profile::{Between, Profile};
 use crate::script::{
-    ClusterSpec, ConsumerSpec, FILE_SYSTEMS, Keys, Preset, ProducerSpec, Script, Span, TopicSpec, default_of,
+    ClusterSpec, ConsumerSpec, FILE_SYSTEMS, Heal, Keys, Preset, ProducerSpec, Script, Span, TopicSpec, default_of,
 };
 use klamm_base::{Draws, Properties};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub fn generate(profile: &Profile, seed: u64) -> Script {
         lesson: None,
         seed,
         duration: span(&mut draws, profile.duration),
+        heal: heal(profile, seed),
         without: Vec::new(),
         expect: BTreeMap::new(),
         cluster: cluster(&mut draws, profile),
@@ -40,6 +41,11 @@ pub fn generate(profile: &Profile, seed: u64) -> Script {
     let harms = harms::draw(profile, &on, &script, &periods);
     script.steps.extend(harms);
     script
+}
+
+/// Whether all is healed in the end, or a core.
+fn heal(profile: &Profile, seed: u64) -> Heal {
+    if Draws::named(seed, "heal").chance(profile.core_heal, 100) { Heal::Core } else { Heal::All }
 }
 
 /// Where hosts stand and what disks they have, from a stream of its own.

@@ -29,6 +29,9 @@ pub struct Profile {
     pub period: Between<Span>,
     /// Share of periods without faults.
     pub quiet: u64,
+    /// Share of seeds in which only a sufficient core is healed in the end.
+    #[serde(default)]
+    pub core_heal: u64,
     /// Brokers.
     pub brokers: u32,
     /// Topics of a script.

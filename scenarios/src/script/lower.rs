@@ -5,8 +5,8 @@ use super::error::{ScriptError, Source};
 use super::raw::{Any, RawCluster, RawConfig, RawConsumer, RawDisk, RawLink, RawProducer, RawScript, RawTopic, Text};
 use super::verbs::Share;
 use super::{
-    ClusterSpec, ConsumerSpec, DeviceKind, DiskSpec, Expected, LinkSpec, Preset, ProducerSpec, Script, Span, TopicSpec,
-    latency, tables,
+    ClusterSpec, ConsumerSpec, DeviceKind, DiskSpec, Expected, Heal, LinkSpec, Preset, ProducerSpec, Script, Span,
+    TopicSpec, latency, tables,
 };
 use klamm_base::{Guard, Properties, nearest};
 use klamm_sim::LinkProfile;
@@ -31,6 +31,7 @@ pub(super) fn lower(source: &Source, mut raw: RawScript) -> Lowered<Script> {
         lesson: raw.lesson.map(toml::Spanned::into_inner),
         seed: raw.seed.map_or(Ok(1), |v| whole(source, "seed", &v, 0..=i64::MAX))? as u64,
         duration: raw.duration.map_or(Ok(Span::ms(20_000)), |v| duration(source, "duration", &v))?,
+        heal: raw.heal.map_or(Ok(Heal::All), |text| word(source, "heal", &text, &Heal::WORDS))?,
         without: raw.without.iter().map(|name| guard(source, name)).collect::<Lowered<_>>()?,
         expect: expect(source, raw.expect)?,
         cluster,

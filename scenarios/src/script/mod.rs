@@ -55,6 +55,9 @@ pub struct Script {
     pub seed: u64,
     /// How long clients and faults run, in simulated time; healing and judging come after it.
     pub duration: Span,
+    /// What is healed in the end.
+    #[serde(skip_serializing_if = "Heal::is_all")]
+    pub heal: Heal,
     /// Guards that are off.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<Guard>,
@@ -75,6 +78,28 @@ pub struct Script {
     /// What strikes.
     #[serde(rename = "step", skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+}
+
+/// What is healed in the end: the liveness of a core (TigerBeetle's word) is asked for by `core`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Heal {
+    /// Everything but what is away `forever`.
+    #[default]
+    All,
+    /// Only a sufficient core: the controller, of each partition one that is in sync and as many replicas as a write needs.
+    /// Every other broker stays dead, or cut off, for ever.
+    Core,
+}
+
+impl Heal {
+    /// Every choice with the word that scripts use.
+    pub const WORDS: [(&'static str, Heal); 2] = [("all", Heal::All), ("core", Heal::Core)];
+
+    /// True for the usual one.
+    pub fn is_all(&self) -> bool {
+        *self == Heal::All
+    }
 }
 
 /// A verdict that a script expects of a property.

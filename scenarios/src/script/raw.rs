@@ -19,6 +19,7 @@ pub(super) struct RawScript {
     pub lesson: Option<Text>,
     pub seed: Option<Any>,
     pub duration: Option<Any>,
+    pub heal: Option<Text>,
     #[serde(default)]
     pub without: Vec<Text>,
     #[serde(default)]

@@ -6,8 +6,20 @@ use super::roster::{HostIx, Role, Roster};
 use super::watch::{ClientNames, Watch};
 use crate::script::{Action, ConnectionHarm, Link, Script, Span, Step, Target, Trigger};
 use klamm_base::{NodeId, Observation, Source};
-use klamm_sim::Fault;
+use klamm_sim::{Fault, LinkState, Place};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Holds what the end of the script does.
+const FOR_EVER: usize = usize::MAX;
+
+/// How a broker that is left out of what is healed stays away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// Its process does not run.
+    Dead,
+    /// It runs, and nobody hears of it.
+    CutOff,
+}
 
 /// Where a step stands.
 #[derive(Debug)]
@@ -297,11 +309,31 @@ impl Director {
         named.flat_map(|(_, hosts)| hosts.iter().copied()).collect()
     }
 
-    /// The end of the script: nothing strikes any more, everything is mended but what is gone for good.
-    pub fn mend(&mut self, hands: &mut dyn Hands) {
+    /// The end of the script: nothing strikes any more, everything is mended but what is gone for good. Brokers that are left
+    /// out of what is healed are gone from now on: those that run are killed, or cut off from everybody.
+    pub fn mend(&mut self, hands: &mut dyn Hands, left_out: &BTreeMap<HostIx, Away>) {
         self.closed = true;
+        self.gone.extend(left_out.keys());
+        for (host, away) in left_out {
+            let on = Place::host(self.roster.name(*host));
+            if *away == Away::Dead && hands.condition(*host) != Condition::Down {
+                self.effects.strike(hands, FOR_EVER, &[*host], Fault::Kill { on });
+            }
+        }
         let hosts: Vec<HostIx> = self.roster.nodes().into_iter().chain(self.roster.clients()).collect();
         self.effects.mend_all(hands, &hosts, &self.gone);
+        for host in left_out.iter().filter(|(_, away)| **away == Away::CutOff).map(|(host, _)| *host) {
+            self.cut_off(host, hands);
+        }
+    }
+
+    /// No segment from or to anybody arrives any more.
+    fn cut_off(&mut self, host: HostIx, hands: &mut dyn Hands) {
+        for other in self.roster.all().filter(|other| *other != host) {
+            let (from, to) = (Place::host(self.roster.name(host)), Place::host(self.roster.name(other)));
+            let fault = Fault::Cut { from, to, both: true, state: LinkState::BlackHole };
+            self.effects.strike(hands, FOR_EVER, &[host, other], fault);
+        }
     }
 
     /// The steps that never struck, as text; the second value says whether the step has a name, so that the script tested

@@ -1,6 +1,6 @@
 //! The director against hands that only write down what they are told.
 
-use super::director::Director;
+use super::director::{Away, Director};
 use super::effects::{Condition, Hands};
 use super::roster::{HostIx, Roster};
 use crate::script::Script;
@@ -260,9 +260,26 @@ fn mending_restarts_and_heals_everything_but_what_is_gone_for_good() {
     let (mut director, mut paper) = play(steps);
     director.act(MS, &mut paper);
     paper.take();
-    director.mend(&mut paper);
+    director.mend(&mut paper, &BTreeMap::new());
     assert_eq!(paper.take(), ["mend one-way-cut b3>c1", "mend pause p1", "mend power-off b2"]);
     director.act(10 * MS, &mut paper);
     assert!(paper.take().is_empty(), "nothing strikes after the end");
     assert_eq!(director.never_struck(), [("crash b3".to_owned(), false)]);
+}
+
+#[test]
+fn who_is_left_out_of_the_heal_stays_dead_or_is_cut_off_from_everybody() {
+    let steps = "[[step]]\nat = \"1ms\"\npower-off = \"b1\"\n[[step]]\nat = \"1ms\"\ncut = { from = \"b2\", to = \"c1\" }\n\
+                 [[step]]\nat = \"1ms\"\npause = \"b3\"\n";
+    let (mut director, mut paper) = play(steps);
+    director.act(MS, &mut paper);
+    paper.take();
+    let host = |name: &str| paper.roster.by_name(name).unwrap();
+    let out = BTreeMap::from([(host("b1"), Away::Dead), (host("b2"), Away::CutOff), (host("b3"), Away::Dead)]);
+    director.mend(&mut paper, &out);
+    let lines = paper.take();
+    assert_eq!(lines[..3], ["kill b3", "mend one-way-cut b2>c1", "mend pause b3"]);
+    let cut: Vec<String> =
+        ["c1", "b1", "b3", "p1", "p2", "admin", "judge"].map(|other| format!("cut b2>{other}")).into();
+    assert_eq!(lines[3..], cut);
 }

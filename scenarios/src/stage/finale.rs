@@ -25,9 +25,14 @@ pub fn settle_bound(script: &Script) -> Span {
     Span::ms(2 * cluster + clients + 30_000)
 }
 
+/// The partitions that these brokers can serve: one of them is in sync.
+pub fn awake(script: &Script, ledger: &Ledger, brokers: &BTreeSet<NodeId>) -> Vec<Partition> {
+    script.partitions().into_iter().filter(|partition| !ledger.sleeps(partition, brokers)).collect()
+}
+
 /// What is still amiss, if anything is.
-pub fn unrest(script: &Script, ledger: &Ledger, up: &BTreeSet<NodeId>, clients: &Clients) -> Option<String> {
-    let partition = script.partitions().iter().find_map(|partition| ledger.unrest(partition, up));
+pub fn unrest(partitions: &[Partition], ledger: &Ledger, up: &BTreeSet<NodeId>, clients: &Clients) -> Option<String> {
+    let partition = partitions.iter().find_map(|partition| ledger.unrest(partition, up));
     partition.or_else(|| match clients.open_records() {
         0 => None,
         open => Some(format!("{open} records of producers have no outcome yet")),
@@ -40,7 +45,7 @@ fn settings(pairs: &[(&str, &str)]) -> Properties {
 
 /// One write to every partition, with every protection on.
 pub async fn write_once(env: &Env, clients: &Arc<Clients>, partitions: &[Partition]) {
-    let patient = settings(&[("request.timeout.ms", "5000"), ("delivery.timeout.ms", "30000"), ("linger.ms", "0")]);
+    let patient = settings(&[("request.timeout.ms", "5000"), ("delivery.timeout.ms", "60000"), ("linger.ms", "0")]);
     let config = ProducerConfig::from_properties(&patient).expect("these settings are right");
     let mut writer = Writer::start(env, clients, "judge", config, 16);
     partitions.iter().for_each(|partition| writer.write(partition, || {}));
@@ -50,7 +55,8 @@ pub async fn write_once(env: &Env, clients: &Arc<Clients>, partitions: &[Partiti
 /// Reads every partition from its first offset to its high watermark. Logs begin at 0 until retention has its own issue.
 pub async fn read_all(env: &Env, clients: &Arc<Clients>, partitions: &[Partition], bound: Span) {
     let give_up_ns = env.clock.mono_ns() + bound.0;
-    let mut reader = Reader::start(env, clients, "judge", Properties::new(), partitions, true);
+    let patient = settings(&[("request.timeout.ms", "5000")]);
+    let mut reader = Reader::start(env, clients, "judge", patient, partitions, true);
     let mut left: Vec<Partition> = partitions.to_vec();
     while !left.is_empty() && env.clock.mono_ns() < give_up_ns {
         reader.poll(100).await;

@@ -67,11 +67,19 @@ impl Ledger {
         self.fenced.contains(&broker)
     }
 
+    /// True if everybody who is in sync stays away: then nobody may lead, and the partition waits for ever.
+    pub fn sleeps(&self, partition: &Partition, there: &BTreeSet<NodeId>) -> bool {
+        self.partition(partition).is_some_and(|state| !state.isr.iter().any(|node| there.contains(node)))
+    }
+
     /// What keeps a partition from rest, if anything does: no leader, or a replica of `expected` out of sync.
     pub fn unrest(&self, partition: &Partition, expected: &BTreeSet<NodeId>) -> Option<String> {
         let Some(state) = self.partition(partition) else { return Some(format!("{partition} does not exist")) };
         if state.leader.is_none() {
             return Some(format!("{partition} has no leader"));
+        }
+        if let Some(away) = state.isr.iter().find(|node| !expected.contains(node)) {
+            return Some(format!("b{} stays away and is in sync on {partition}", away.0));
         }
         let missing = state.replicas.iter().find(|r| expected.contains(r) && !state.isr.contains(r))?;
         Some(format!("b{} is not in sync on {partition}", missing.0))

@@ -1,5 +1,6 @@
 //! The stage itself: machines, the director that strikes, the workload, and the run from the first boot to the verdicts.
 
+mod core;
 mod director;
 #[cfg(test)]
 mod director_tests;

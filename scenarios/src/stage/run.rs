@@ -75,7 +75,7 @@ pub fn run_in(script: &Script, options: RunOptions, plant: Option<Plant>, room: 
         limit_ns: Some(script.duration.0 + LIMIT.0),
         ..SimConfig::new(seed)
     };
-    let (played, kept) = (script.clone(), recording.clone());
+    let (played, kept) = (Script { seed, ..script.clone() }, recording.clone());
     let guards = Guards::without(&script.without);
     let mut seedling = plant.map(Plant::dig);
     let leak = plant.zip(seedling.as_mut().and_then(plant::Seedling::take));

@@ -1,6 +1,7 @@
 //! The course of a run inside the world: boot, prepare, play, mend, rest, serve, stop.
 
-use super::director::Director;
+use super::core;
+use super::director::{Away, Director};
 use super::effects::{Condition, Hands};
 use super::finale;
 use super::machines::Machines;
@@ -8,7 +9,7 @@ use super::recorder::{Recorder, Recording, told};
 use super::roster::{HostIx, Role, Roster};
 use super::workload::{self, Clients};
 use crate::script::{Script, Span};
-use klamm_base::{Guards, NodeId, Observe, Observer, Source, TopicPartition};
+use klamm_base::{Draws, Guards, NodeId, Observe, Observer, Source, TopicPartition};
 use klamm_checkers::{Event, World as Told};
 use klamm_client::{Admin, NewTopic};
 use klamm_env::{BoxFuture, Env};
@@ -200,36 +201,63 @@ impl Show {
 
     /// Heal, rest, one write, one whole reading.
     async fn end(&mut self) {
-        self.director.borrow_mut().mend(&mut self.machines);
+        let left_out = self.leave_out();
+        self.director.borrow_mut().mend(&mut self.machines, &left_out);
         self.tell(Told::Healed);
         let bound = finale::settle_bound(&self.script);
-        let amiss = self.settle(bound).await;
+        let core = self.brokers_but(&left_out.into_keys().collect());
+        let amiss = self.settle(bound, &core).await;
         let why = amiss.clone().unwrap_or_else(|| "every replica is in sync".to_owned());
         self.tell(Told::Settled { ok: amiss.is_none(), why });
         let judge = self.machines.roster.by_name("judge").expect("the stage's own machine");
         let env = self.world.env(self.machines.host(judge));
-        let partitions = self.script.partitions();
+        let partitions = finale::awake(&self.script, self.director.borrow().ledger(), &core);
         finale::write_once(&env, &self.clients, &partitions).await;
         finale::read_all(&env, &self.clients, &partitions, Span::ms(120_000)).await;
     }
 
-    /// Waits until nothing is amiss; what still is when the bound is reached.
-    async fn settle(&mut self, bound: Span) -> Option<String> {
+    /// Chooses who is left out of the last heal, if the script wants that: as many brokers as can be, those with damaged disks
+    /// and those that do not run before others.
+    fn leave_out(&self) -> BTreeMap<HostIx, Away> {
+        let director = self.director.borrow();
+        if self.script.heal.is_all() {
+            return BTreeMap::new();
+        }
+        let mut draws = Draws::named(self.script.seed, "core");
+        let roster = &self.machines.roster;
+        let up = |host: HostIx| self.machines.condition(host) == Condition::Up;
+        let bad = |host: HostIx| !up(host) || !self.world.disk_damage(self.machines.host(host)).is_empty();
+        let host_of = |node: NodeId| roster.by_node(node).expect("a broker has a machine");
+        let brokers = self.brokers_but(director.gone());
+        let worst: BTreeSet<NodeId> = brokers.iter().copied().filter(|node| bad(host_of(*node))).collect();
+        let needs = core::needs(&self.script, director.ledger());
+        let out = core::left_out(&needs, &brokers, &worst, &mut draws);
+        let mut away = BTreeMap::new();
+        for node in out {
+            let cut_off = draws.chance(1, 2) && up(host_of(node));
+            let (how, word) = if cut_off { (Away::CutOff, "cut off") } else { (Away::Dead, "dead") };
+            self.tell(Told::LeftOut { node, how: word.to_owned() });
+            away.insert(host_of(node), how);
+        }
+        away
+    }
+
+    fn brokers_but(&self, hosts: &BTreeSet<HostIx>) -> BTreeSet<NodeId> {
+        let roster = &self.machines.roster;
+        roster.brokers().iter().filter(|host| !hosts.contains(host)).filter_map(|host| roster.node(*host)).collect()
+    }
+
+    /// Waits until nothing is amiss in what was healed; what still is when the bound is reached.
+    async fn settle(&mut self, bound: Span, core: &BTreeSet<NodeId>) -> Option<String> {
         let until = self.world.now_ns() + bound.0;
         let gone = self.director.borrow().gone().clone();
         let there = |host: &HostIx| !gone.contains(host);
-        let up: BTreeSet<NodeId> = self
-            .machines
-            .roster
-            .brokers()
-            .iter()
-            .filter(|h| there(h))
-            .filter_map(|h| self.machines.roster.node(*h))
-            .collect();
+        let up = self.brokers_but(&gone);
         let mut tended = BTreeMap::new();
         let mut look_ns = 0;
         loop {
-            let amiss = finale::unrest(&self.script, self.director.borrow().ledger(), &up, &self.clients);
+            let awake = finale::awake(&self.script, self.director.borrow().ledger(), core);
+            let amiss = finale::unrest(&awake, self.director.borrow().ledger(), &up, &self.clients);
             if amiss.is_none() || self.world.now_ns() >= until {
                 return amiss;
             }
