@@ -1,4 +1,5 @@
-//! Carries the library's scripts and the profiles in the binary, so that it finds them wherever it is run.
+//! Carries the library's scripts and the profiles in the binary, so that it finds them wherever it is run, and the commit
+//! that it was built from.
 
 #![allow(clippy::disallowed_methods, reason = "a build script reads and writes files")]
 
@@ -19,6 +20,36 @@ fn main() {
     }
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it"));
     std::fs::write(out.join("texts.rs"), code).expect("OUT_DIR is writable");
+    println!("cargo::rustc-env=KLAMM_COMMIT={}", commit());
+}
+
+/// The commit, with `-dirty` if tracked files differ from it; `unknown` outside a checkout. Debug builds do not ask: each
+/// commit would build their tests anew. Where there is no git, as in a container, KLAMM_COMMIT says it.
+fn commit() -> String {
+    println!("cargo::rerun-if-env-changed=KLAMM_COMMIT");
+    if let Ok(given) = std::env::var("KLAMM_COMMIT") {
+        return given;
+    }
+    if std::env::var("PROFILE").as_deref() != Ok("release") {
+        return "unknown".to_owned();
+    }
+    for watched in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--path-format=absolute", "--git-path", watched]) {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    for folder in ["sim", "broker", "checkers", "reports", "scenarios"] {
+        println!("cargo::rerun-if-changed=../{folder}");
+    }
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    let is_clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
+    if is_clean { commit } else { format!("{commit}-dirty") }
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = std::process::Command::new("git").args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 /// Every TOML file of a folder by its stem, sorted.

@@ -16,6 +16,20 @@ pub struct FindingJson {
     pub script: String,
     /// The one line that repeats it.
     pub repro: String,
+    /// Why it is known, if it is: then it does not make the campaign red.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
+}
+
+/// What is to be said of a seed besides its verdicts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeedJson {
+    /// The seed.
+    pub seed: u64,
+    /// What its panic said, or where its two runs part.
+    pub what: String,
+    /// The one line that repeats it.
+    pub repro: String,
 }
 
 /// `klamm campaign --json` and `klamm merge --json`.
@@ -45,6 +59,28 @@ pub struct CampaignJson {
     pub deterministic: bool,
     /// Every broken promise.
     pub findings: Vec<FindingJson>,
+    /// Seeds on which Klamm itself failed: they tested nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub klamm_faults: Vec<SeedJson>,
+    /// Seeds whose second run differed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<SeedJson>,
+    /// What was run, if seeds of a profile were.
+    #[serde(flatten)]
+    pub name: Option<CampaignName>,
+}
+
+/// Which campaign it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignName {
+    /// Its profile.
+    pub profile: String,
+    /// The seeds that were run, `0..100`.
+    pub seed_range: String,
+    /// Guards that were off.
+    pub without: Vec<String>,
+    /// Klamm's commit, or `unknown`.
+    pub commit: String,
 }
 
 /// `klamm run --json` and `klamm replay --json`: the same for one seed, with `verdicts`.
@@ -72,6 +108,9 @@ impl CampaignJson {
             wall_seconds,
             deterministic,
             findings,
+            klamm_faults: Vec::new(),
+            differences: Vec::new(),
+            name: None,
         }
     }
 
@@ -80,6 +119,11 @@ impl CampaignJson {
         let seeds = |mark: &Mark| (mark.name().to_string(), hit.get(mark).copied().unwrap_or(0));
         self.marks = Mark::ALL.iter().map(seeds).collect();
         self
+    }
+
+    /// Findings that nobody knew of.
+    pub fn new_findings(&self) -> impl Iterator<Item = &FindingJson> {
+        self.findings.iter().filter(|finding| finding.known.is_none())
     }
 
     /// The one line that `--json` prints, without a newline.
@@ -115,6 +159,7 @@ pub fn findings(seed: u64, report: &Report, script: &str, repro: &str) -> Vec<Fi
         seed,
         script: script.to_string(),
         repro: repro.to_string(),
+        known: None,
     };
     report.violated().into_iter().map(finding).collect()
 }

@@ -1,8 +1,13 @@
-//! The paper: reports of one run and of a campaign, for a terminal and for machines. Pure text in, text out.
+//! The paper: reports of one run and of a campaign, for a terminal, for machines and for CI. Pure text in, text out.
 
+mod campaign;
+pub mod github;
 mod json;
+mod junit;
 mod layout;
 mod text;
 
-pub use json::{CampaignJson, FindingJson, RunJson, findings};
+pub use campaign::Campaign;
+pub use json::{CampaignJson, CampaignName, FindingJson, RunJson, SeedJson, findings};
+pub use junit::junit;
 pub use text::{campaign_report, explanation, marks_line, run_report};

@@ -54,12 +54,13 @@ pub fn explanation(name: &str, kind: &str, parts: &[(&str, String)], colours: bo
     page.finish()
 }
 
-/// A campaign: the merged table, totals and findings. `title` is the profile with its seed range.
+/// A campaign: the merged table, totals and findings. `title` is the profile with its seed range. Without `wall_seconds` no
+/// rate is told: merged parts ran beside each other.
 pub fn campaign_report(
     title: &str,
     merged: &Merged,
     findings: &[FindingJson],
-    wall_seconds: f64,
+    wall_seconds: Option<f64>,
     colours: bool,
 ) -> String {
     let mut page = Page::new(colours);
@@ -73,8 +74,13 @@ pub fn campaign_report(
     page.line("");
     totals(&mut page, &merged.counts);
     let simulated = merged.sim_ns as f64 / 1e9;
-    let rate = if wall_seconds > 0.0 { simulated / wall_seconds } else { 0.0 };
-    let time = format!("{simulated:.1} s simulated in {wall_seconds:.1} s ({rate:.0} simulated seconds a second)");
+    let time = match wall_seconds {
+        Some(wall) if wall > 0.0 => {
+            let rate = simulated / wall;
+            format!("{simulated:.1} s simulated in {wall:.1} s ({rate:.0} simulated seconds a second)")
+        }
+        _ => format!("{simulated:.1} s simulated"),
+    };
     page.labelled("time     ", &format!("{time}, {}", count(merged.operations, "observation")));
     page.labelled("seeds    ", &thousands(merged.seeds));
     told_findings(&mut page, findings);
@@ -158,6 +164,13 @@ fn told_witness(page: &mut Page, name: &str, witness: &Witness) {
     }
 }
 
+/// A witness as text without colours, for papers that wrap it in their own way.
+pub(crate) fn witness_text(name: &str, witness: &Witness) -> String {
+    let mut page = Page::new(false);
+    told_witness(&mut page, name, witness);
+    page.finish().trim_start().to_string()
+}
+
 fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
     page.labelled(label, &format!("at {} (entry {}): {}", seconds(fact.at_ns), fact.seq, fact.text));
 }
@@ -221,6 +234,9 @@ fn told_findings(page: &mut Page, findings: &[FindingJson]) {
     for finding in findings.iter().take(LISTED) {
         let word = page.toned(Tone::Bad, "FOUND");
         page.line(&format!("{word} {} in seed {}", finding.property, finding.seed));
+        if let Some(why) = &finding.known {
+            page.labelled("  known    ", why);
+        }
         page.labelled("  script   ", &finding.script);
         page.command("  repeat   ", &finding.repro);
     }

@@ -131,7 +131,8 @@ fn a_failing_seed_is_stored_as_a_script_that_fails_again() {
     std::fs::remove_file(&dir).unwrap();
     klamm(&["campaign", "--seeds", "30", "--without", "epoch-truncation", "--out", &dir]);
     #[allow(clippy::disallowed_methods, reason = "test files")]
-    let stored = std::fs::read_dir(&dir).unwrap().next().expect("a finding").unwrap().path();
+    let mut stored = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+    let stored = stored.find(|path| path.extension().is_some_and(|kind| kind == "toml")).expect("a finding");
     let again = klamm(&["run", stored.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(1), "the guard that is off stands in the script");
 }

@@ -3,14 +3,25 @@
 mod biases;
 #[cfg(test)]
 mod biases_tests;
+mod caught;
 mod draft;
 mod generate;
 mod harms;
+mod known;
 mod profile;
+mod results;
+mod shard;
 mod sweep;
+#[cfg(test)]
+mod sweep_tests;
+mod tally;
 mod twice;
 
 pub use generate::generate;
+pub use known::{Known, Knowns};
 pub use profile::{Biases, Families, Profile};
-pub use sweep::{Finding, Judged, Sweep, Tally, judge_seed, sweep};
+pub use results::{COMMIT, Folder, FolderError, Head, folder_head, read_folder};
+pub use shard::{Seeds, Shard};
+pub use sweep::{Answer, Fault, Judged, Sweep, judge_seed, sweep};
+pub use tally::{Finding, SeedLine, Tally};
 pub use twice::{difference, first_event, trace};

@@ -1,12 +1,14 @@
 //! Many seeds on many threads, handed on in the order of seeds, so that a campaign's answer does not depend on who was
 //! faster.
 
+use super::caught::caught;
 use super::twice::{difference, first_event};
 use crate::doctor::Fingerprint;
 use crate::script::Script;
 use crate::stage::{RunOptions, RunResult, room, run, run_in};
-use klamm_base::{Mark, Marks};
-use klamm_checkers::{History, Merged, Report, Standing, merge};
+use klamm_base::Marks;
+use klamm_checkers::{History, Report};
+use klamm_sim::Panic;
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -23,10 +25,14 @@ pub struct Sweep {
     pub script: Arc<dyn Fn(u64) -> Script + Send + Sync>,
     /// Which seeds.
     pub seeds: Range<u64>,
+    /// Where the range begins of which these seeds are a part: which of them are run twice counts from there.
+    pub whole: u64,
     /// Worker threads.
     pub jobs: usize,
     /// No new seed is begun after this much real time.
     pub time: Option<Duration>,
+    /// No new seed is begun once it is set; those that run are finished.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// One seed's answer.
@@ -42,59 +48,51 @@ pub struct Judged {
     pub never_struck: Vec<String>,
     /// What rare things happened.
     pub marks: Marks,
+    /// The panic that ended the run, if one did.
+    pub panic: Option<Panic>,
     /// Where a second run of the seed differed, if it was run twice and did: the first event with its node and cause.
     pub difference: Option<String>,
 }
 
-/// A campaign so far.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Verdicts and counts.
-    pub merged: Merged,
-    /// In how many seeds each mark was hit.
-    pub marks: BTreeMap<Mark, u64>,
-    /// Seeds whose second run differed, with the first difference.
-    pub differences: Vec<(u64, String)>,
-    /// Seeds in which a property was violated, in order of seeds.
-    pub findings: Vec<Finding>,
-}
-
-/// A seed in which a property was violated.
-#[derive(Debug)]
-pub struct Finding {
+/// A seed that Klamm itself could not run or judge: a bug of Klamm, not of what it tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
     /// The seed.
     pub seed: u64,
-    /// The properties, root causes first.
-    pub violated: Vec<&'static str>,
-    /// The script that it drew.
-    pub script: Script,
-    /// The verdicts.
-    pub report: Report,
+    /// What the panic said, and where.
+    pub what: String,
 }
 
-impl Tally {
-    /// Adds one seed.
-    pub fn add(&mut self, judged: Judged) {
-        merge(&mut self.merged, judged.seed, &judged.report);
-        judged.marks.iter().for_each(|mark| *self.marks.entry(mark).or_default() += 1);
-        let violated = judged.report.violated();
-        if !violated.is_empty() {
-            let (seed, script, report) = (judged.seed, judged.script, judged.report);
-            self.findings.push(Finding { seed, violated, script, report });
+/// What came of a seed.
+pub type Answer = Result<Judged, Fault>;
+
+impl Sweep {
+    /// Of seeds that are no part of a larger range, until all are done.
+    pub fn new(script: Arc<dyn Fn(u64) -> Script + Send + Sync>, seeds: Range<u64>, jobs: usize) -> Sweep {
+        Sweep { script, whole: seeds.start, seeds, jobs, time: None, stop: Arc::default() }
+    }
+
+    /// True if this seed is run twice: a question of the seed and the whole range, not of who runs which part.
+    fn checks(&self, seed: u64) -> bool {
+        (seed - self.whole).is_multiple_of(CHECK_EACH)
+    }
+
+    fn answer(&self, seed: u64, room: &mut History) -> Answer {
+        let answer = caught(|| judge_seed((self.script)(seed), seed, self.checks(seed), room));
+        let judged = answer.map_err(|what| {
+            *room = crate::stage::room();
+            Fault { seed, what }
+        })?;
+        match judged.panic.as_ref().filter(|panic| is_ours(panic)) {
+            Some(panic) => Err(Fault { seed, what: panic.to_string() }),
+            None => Ok(judged),
         }
-        self.differences.extend(judged.difference.map(|difference| (judged.seed, difference)));
     }
+}
 
-    /// Those of `wanted` that no seed hit.
-    pub fn never_hit(&self, wanted: &[Mark]) -> Vec<Mark> {
-        wanted.iter().copied().filter(|mark| !self.marks.contains_key(mark)).collect()
-    }
-
-    /// Required properties that no seed tested.
-    pub fn not_tested<'a>(&self, required: &[&'a str]) -> Vec<&'a str> {
-        let tested = |name: &str| self.merged.verdicts.get(name).is_some_and(|v| v.standing != Standing::NotTested);
-        required.iter().copied().filter(|name| !tested(name)).collect()
-    }
+/// True if code of the stage panicked, and not the stack on it.
+fn is_ours(panic: &Panic) -> bool {
+    panic.location.starts_with("scenarios/")
 }
 
 /// Runs one seed, twice if it is one to check. Its history is written into `room`, over what stood there: of two runs only
@@ -103,7 +101,7 @@ pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) ->
     let options = RunOptions { seed: Some(seed), trace: false, ..RunOptions::default() };
     let first = run_in(&script, options, None, std::mem::take(room));
     let fingerprint = check.then(|| Fingerprint::of(&first));
-    let RunResult { report, never_struck, marks, history, .. } = first;
+    let RunResult { report, never_struck, marks, panic, history, .. } = first;
     *room = history;
     let differs = fingerprint.is_some_and(|first| {
         let second = run_in(&script, options, None, std::mem::take(room));
@@ -119,7 +117,7 @@ pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) ->
             None => told,
         }
     });
-    Judged { seed, script, report, never_struck, marks, difference }
+    Judged { seed, script, report, never_struck, marks, panic, difference }
 }
 
 /// Sweeps; `each` is called in the order of seeds and may stop it.
@@ -128,7 +126,7 @@ pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) ->
     clippy::disallowed_types,
     reason = "worker threads and real time are the command line's"
 )]
-pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Judged) -> ControlFlow<()>) {
+pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Answer) -> ControlFlow<()>) {
     let (tell, told) = mpsc::channel();
     let next = Arc::new(AtomicU64::new(sweep.seeds.start));
     let over = Arc::new(AtomicBool::new(false));
@@ -139,13 +137,9 @@ pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Judged) -> ControlFlow<()>) {
             std::thread::spawn(move || {
                 let mut room = room();
                 let in_time = || until.is_none_or(|until| std::time::Instant::now() < until);
-                while !over.load(Relaxed) && in_time() {
+                while !over.load(Relaxed) && !sweep.stop.load(Relaxed) && in_time() {
                     let seed = next.fetch_add(1, Relaxed);
-                    if seed >= sweep.seeds.end {
-                        break;
-                    }
-                    let check = (seed - sweep.seeds.start).is_multiple_of(CHECK_EACH);
-                    if tell.send(judge_seed((sweep.script)(seed), seed, check, &mut room)).is_err() {
+                    if seed >= sweep.seeds.end || tell.send(sweep.answer(seed, &mut room)).is_err() {
                         break;
                     }
                 }
@@ -161,16 +155,38 @@ pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Judged) -> ControlFlow<()>) {
 }
 
 /// Hands answers on in the order of seeds, until `each` stops or all have come.
-fn in_order(first: u64, told: mpsc::Receiver<Judged>, each: &mut impl FnMut(Judged) -> ControlFlow<()>) {
+fn in_order(first: u64, told: mpsc::Receiver<Answer>, each: &mut impl FnMut(Answer) -> ControlFlow<()>) {
     let mut waiting = BTreeMap::new();
     let mut next = first;
-    for judged in told {
-        waiting.insert(judged.seed, judged);
-        while let Some(judged) = waiting.remove(&next) {
+    for answer in told {
+        waiting.insert(answer.as_ref().map_or_else(|fault| fault.seed, |judged| judged.seed), answer);
+        while let Some(answer) = waiting.remove(&next) {
             next += 1;
-            if each(judged).is_break() {
+            if each(answer).is_break() {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::Shard;
+
+    #[test]
+    fn which_seeds_are_run_twice_does_not_depend_on_the_shards() {
+        let whole = 7..1007;
+        let checked = |seeds: Range<u64>| {
+            let script = Arc::new(|_| unreachable!("nothing is run"));
+            let sweep = Sweep { whole: whole.start, ..Sweep::new(script, seeds.clone(), 1) };
+            seeds.filter(|seed| sweep.checks(*seed)).collect::<Vec<u64>>()
+        };
+        let all = checked(whole.clone());
+        assert_eq!(all.len(), 50, "one in twenty");
+        for of in [2, 3, 7, 40] {
+            let parts = (1..=of).flat_map(|number| checked(Shard::new(number, of).unwrap().of(&whole)));
+            assert_eq!(parts.collect::<Vec<u64>>(), all);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+use crate::campaign::{Seeds, Shard};
 use crate::stage::Plant;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use klamm_base::Guard;
@@ -26,9 +27,28 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   klamm campaign                                  seeds 0..100 of `core`
+  klamm campaign --profile storm --for 10m        until time is up, from seed 0 on
   klamm campaign --seed-range 500..700 --json
-  klamm campaign --without epoch-truncation       stops at the first finding, with the line that repeats it")]
+  klamm campaign --without epoch-truncation       stops at the first finding, with the line that repeats it
+  klamm campaign --fresh --seeds 500              seeds that nobody ran before, for the night
+  klamm campaign --seeds 4000 --shard 2/4 --out part-2 --resume    then: klamm merge part-1 part-2 part-3 part-4
+  klamm campaign --junit junit.xml --known known.toml              for CI
+
+Ctrl-C finishes the seeds that run and reports those that were run; again, it ends at once (130). An interrupted campaign \
+exits 1 or 4 as its verdicts say, else 0: what it had no time to test is no news. SIGTERM does the same and exits 143 \
+instead of 0, so that no scheduler takes half a campaign for a whole one.
+A seed on which Klamm itself panics is told with its line and counted by itself; it tested nothing, so the exit is 3 if \
+nothing worse was found.
+On GitHub (GITHUB_ACTIONS=true) findings become annotations and the table goes to $GITHUB_STEP_SUMMARY.")]
     Campaign(CampaignArgs),
+    /// Join the result folders of a campaign's shards into one answer.
+    #[command(after_help = "\
+Example:
+  klamm merge part-1 part-2 part-3 part-4 --json --junit junit.xml
+
+The folders must hold all seeds of one campaign: gaps, seeds that were run twice, and other commits, profiles or guards \
+are refused. The answer and the exit code are those of the same campaign in one piece; only wall_seconds is merge's own.")]
+    Merge(MergeArgs),
     /// Run one script, from the library, from a file, or drawn from a profile's seed.
     #[command(after_help = "\
 Examples:
@@ -73,11 +93,14 @@ Example:
 #[derive(Debug, Args)]
 pub struct CampaignArgs {
     /// How many seeds, from 0 on [default: 100].
-    #[arg(long, value_name = "N", conflicts_with = "seed_range")]
+    #[arg(long, value_name = "N", conflicts_with = "seed_range", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
     /// These seeds, the last one not included.
     #[arg(long, value_name = "A..B", value_parser = seed_range)]
     pub seed_range: Option<Range<u64>>,
+    /// Seeds that nobody ran before: the first one is drawn by the system, printed, and kept in --out.
+    #[arg(long, conflicts_with_all = ["seed_range", "shard"])]
+    pub fresh: bool,
     /// Begin no new seed after this much real time, such as 90s or 10m; seeds then have no end unless one is given.
     #[arg(long = "for", value_name = "TIME", value_parser = real_time)]
     pub time: Option<Duration>,
@@ -93,9 +116,38 @@ pub struct CampaignArgs {
     /// Worker threads [default: one for each core].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Store the script of every failing seed in this folder.
+    /// Run only part I of N equal parts of the seeds, I from 1 to N. `klamm merge` says which guarantees nothing tested.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Keep results here: the script of every failing seed, one line a seed in seeds.jsonl, and result.json.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Go on with what --out holds, if it holds anything: no seed is run or counted twice.
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    #[command(flatten)]
+    pub papers: PaperArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Folders that `klamm campaign --out` wrote, in any order.
+    #[arg(required = true, value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub papers: PaperArgs,
+}
+
+/// What is written of a campaign besides its report.
+#[derive(Debug, Args)]
+pub struct PaperArgs {
+    /// Write JUnit XML: a suite for the profile, a case for each guarantee.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Known failures, counted and told but not red: TOML, `[[known]]` with property, why, link and, where it is not the same
+    /// everywhere, profile, seed or rule (words of it).
+    #[arg(long, value_name = "FILE")]
+    pub known: Option<PathBuf>,
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,
@@ -214,10 +266,12 @@ fn guard(text: &str) -> Result<Guard, String> {
 }
 
 fn seed_range(text: &str) -> Result<Range<u64>, String> {
-    let wanted = || format!("`{text}` is not a range of seeds; write A..B, such as 100..200");
-    let (from, to) = text.split_once("..").ok_or_else(wanted)?;
-    let (from, to) = (from.parse().map_err(|_| wanted())?, to.parse().map_err(|_| wanted())?);
-    if from >= to { Err(format!("the range {text} is empty")) } else { Ok(from..to) }
+    let seeds: Seeds = text.parse()?;
+    match seeds.0 {
+        _ if !seeds.have_an_end() => Err(format!("the range {text} has no end; write A..B, such as 100..200")),
+        range if range.is_empty() => Err(format!("the range {text} is empty")),
+        range => Ok(range),
+    }
 }
 
 fn real_time(text: &str) -> Result<Duration, String> {
@@ -271,6 +325,11 @@ mod tests {
     #[test]
     fn ranges_of_seeds_are_read_and_checked() {
         assert_eq!(seed_range("5..9"), Ok(5..9));
-        assert!(seed_range("9..5").is_err() && seed_range("5").is_err() && seed_range("-1..5").is_err());
+        assert!(
+            seed_range("9..5").is_err()
+                && seed_range("5..").is_err()
+                && seed_range("5").is_err()
+                && seed_range("-1..5").is_err()
+        );
     }
 }

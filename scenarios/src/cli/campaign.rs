@@ -1,140 +1,152 @@
 //! `klamm campaign`.
 
 use super::args::CampaignArgs;
-use super::{Bad, Exit, colours, repro};
-use crate::campaign::{Finding, Profile, Sweep, Tally, generate, sweep};
+use super::ending::{Ended, Ending};
+use super::interrupt::Interrupt;
+use super::progress::Progress;
+use super::{Bad, Exit, ending};
+use crate::campaign::{Folder, Head, Judged, Profile, SeedLine, Seeds, Sweep, Tally, folder_head, generate, sweep};
 use crate::library;
 use crate::script::Script;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use klamm_base::{Guard, Mark};
-use klamm_checkers::Standing;
-use klamm_reports::{CampaignJson, FindingJson};
-use std::io::{IsTerminal, Write};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-/// Findings of which the witness is shown; of the others the line that repeats them.
-const SHOWN: usize = 3;
-
-/// From so many seeds on a sweep must have hit every mark that its profile lists; fewer may just not have met one.
-const MARKS_FROM: u64 = 100;
+/// Seeds of a campaign that names none.
+const SEEDS: u64 = 100;
+/// Fresh seeds begin below this, so that they stay short to type and whole in every JSON reader.
+const FRESH_BELOW: u64 = 1_000_000_000_000;
 
 /// Runs a campaign.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
 pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
     let profile = Arc::new(library::profile(&args.profile)?);
-    let seeds = seeds(&args);
-    let began = std::time::Instant::now();
-    let stop_at_finding = !args.without.is_empty() && !args.keep_going;
-    let tally = play(&args, profile.clone(), seeds.clone(), stop_at_finding);
-    let wall = began.elapsed().as_secs_f64();
-    if let Some(dir) = &args.out {
-        tally.findings.iter().try_for_each(|finding| store(dir, finding))?;
-    }
-    let findings = findings(&args.profile, &args.without, &tally);
-    for (finding, told) in tally.findings.iter().zip(&findings).take(SHOWN) {
-        let title = format!("{} seed {}", args.profile, finding.seed);
-        println!("{}", klamm_reports::run_report(&title, &finding.report, &told.repro, colours()));
-    }
-    let title = format!("{} {}..{}", args.profile, seeds.start, seeds.start + tally.merged.seeds);
-    print!("{}", klamm_reports::campaign_report(&title, &tally.merged, &findings, wall, colours()));
-    print!("{}", klamm_reports::marks_line(&tally.marks, &profile.marks(), colours()));
-    Ok(conclude(&args, &profile, &tally, findings, wall))
-}
-
-fn seeds(args: &CampaignArgs) -> Range<u64> {
-    match (&args.seed_range, args.seeds, args.time) {
-        (Some(range), _, _) => range.clone(),
-        (None, Some(count), _) => 0..count,
-        (None, None, Some(_)) => 0..u64::MAX,
-        (None, None, None) => 0..100,
-    }
-}
-
-fn play(args: &CampaignArgs, profile: Arc<Profile>, seeds: Range<u64>, stop_at_finding: bool) -> Tally {
-    let without = args.without.clone();
-    let script = move |seed: u64| Script { without: without.clone(), ..generate(&profile, seed) };
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let progress = progress(&seeds);
+    let known = ending::known(&args.papers)?;
+    let head = head(&args)?;
     let mut tally = Tally::default();
-    sweep(&Sweep { script: Arc::new(script), seeds, jobs, time: args.time }, |judged| {
-        tally.add(judged);
-        progress.inc(1);
-        progress.set_message(format!(
-            "{} acked, {} faults, {} findings",
-            tally.merged.counts.acked,
-            tally.merged.counts.faults,
-            tally.findings.len()
-        ));
-        if stop_at_finding && !tally.findings.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    progress.finish_and_clear();
-    tally
-}
-
-/// Shown on a terminal only.
-fn progress(seeds: &Range<u64>) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    let folder = args.out.as_deref().map(|dir| Folder::open(dir, &head, args.resume, &mut |line| tally.add(line)));
+    let mut folder = folder.transpose()?;
+    if head.fresh {
+        println!("fresh seeds {}; repeat them with: {}", head.seeds, repeat_all(&args, &head));
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {msg} [{elapsed}]").expect("a good template");
-    ProgressBar::new(seeds.end - seeds.start).with_style(style)
+    let interrupt = Interrupt::listen()?;
+    let began = std::time::Instant::now();
+    let ended = play(&args, &profile, &head, &mut tally, folder.as_mut(), &interrupt)?;
+    let wall = began.elapsed().as_secs_f64();
+    let first = head.part().start;
+    let done = first..first + tally.done;
+    let ending = Ending {
+        head: &head,
+        profile: &profile,
+        tally: &tally,
+        done,
+        ended,
+        wall,
+        ran_here: true,
+        known: known.as_ref(),
+    };
+    ending.conclude(&args.papers, folder.as_ref())
 }
 
-/// One finding per violated seed: its first root cause.
-fn findings(profile: &str, without: &[Guard], tally: &Tally) -> Vec<FindingJson> {
-    let finding = |found: &Finding| FindingJson {
-        property: found.violated[0].to_owned(),
-        seed: found.seed,
-        script: profile.to_owned(),
-        repro: repro(profile, found.seed, without, &[]),
+/// What is to be run.
+fn head(args: &CampaignArgs) -> Result<Head, Bad> {
+    let mut without = args.without.clone();
+    without.sort();
+    without.dedup();
+    let keep_going = without.is_empty() || args.keep_going;
+    if args.shard.is_some() && !keep_going {
+        return Err(Bad::plain("a shard cannot stop at the first finding of the whole campaign; add --keep-going"));
+    }
+    let seeds = seeds(args)?;
+    if args.shard.is_some() && !seeds.have_an_end() {
+        return Err(Bad::plain("a shard is a part of known seeds; give --seeds or --seed-range beside --for"));
+    }
+    Ok(Head { without, keep_going, fresh: args.fresh, shard: args.shard, ..Head::new(&args.profile, seeds) })
+}
+
+fn seeds(args: &CampaignArgs) -> Result<Seeds, Bad> {
+    let first = if args.fresh { first_fresh(args)? } else { 0 };
+    Ok(match (&args.seed_range, args.seeds, args.time) {
+        (Some(range), _, _) => Seeds(range.clone()),
+        (None, Some(count), _) => Seeds(first..first.saturating_add(count)),
+        (None, None, Some(_)) => Seeds::from(first),
+        (None, None, None) => Seeds(first..first + SEEDS),
+    })
+}
+
+/// That of the campaign that is resumed, else one that the system draws.
+fn first_fresh(args: &CampaignArgs) -> Result<u64, Bad> {
+    let resumed = args.out.as_deref().filter(|_| args.resume).map(folder_head).transpose()?.flatten();
+    if let Some(head) = resumed.filter(|head| head.fresh) {
+        return Ok(head.seeds.0.start);
+    }
+    let drawn = getrandom::u64().map_err(|error| Bad::plain(format!("the system gives no entropy: {error}")))?;
+    Ok(drawn % FRESH_BELOW)
+}
+
+fn repeat_all(args: &CampaignArgs, head: &Head) -> String {
+    let guards: String = head.without.iter().map(|guard| format!(" --without {guard}")).collect();
+    let keep_going = if args.keep_going { " --keep-going" } else { "" };
+    let seeds = match head.seeds.have_an_end() {
+        true => head.seeds.clone(),
+        false => Seeds(head.seeds.0.start..head.seeds.0.start + SEEDS),
     };
-    tally.findings.iter().map(finding).collect()
+    format!("cargo run --release -- campaign --profile {} --seed-range {seeds}{guards}{keep_going}", head.profile)
+}
+
+/// Runs what is not done yet, and says why it ended.
+fn play(
+    args: &CampaignArgs,
+    profile: &Arc<Profile>,
+    head: &Head,
+    tally: &mut Tally,
+    mut folder: Option<&mut Folder>,
+    interrupt: &Interrupt,
+) -> Result<Ended, Bad> {
+    let part = head.part();
+    let todo = part.start + tally.done..part.end;
+    let over = |tally: &Tally| !head.keep_going && !tally.findings.is_empty();
+    if over(tally) {
+        return Ok(Ended::AtFinding);
+    }
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let stop = interrupt.asked.clone();
+    let whole = head.seeds.0.start;
+    let seeds = head.seeds.have_an_end().then(|| todo.end - todo.start);
+    let plan = Sweep { whole, time: args.time, stop, ..Sweep::new(drawn(profile, head), todo.clone(), jobs) };
+    let progress = Progress::new(seeds, args.time);
+    let before = tally.done;
+    let mut failed = None;
+    sweep(&plan, |answer| {
+        let kept = answer.as_ref().ok().map_or(Ok(()), |judged| store(args.out.as_deref(), judged));
+        let line = SeedLine::of(&answer);
+        let kept = kept.and_then(|()| folder.as_mut().map_or(Ok(()), |folder| Ok(folder.append(&line)?)));
+        failed = kept.err();
+        tally.add(line);
+        progress.show(tally.done - before, tally);
+        if failed.is_some() || over(tally) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    progress.clear();
+    failed.map_or(Ok(()), Err)?;
+    Ok(match () {
+        () if over(tally) => Ended::AtFinding,
+        () if todo.start + (tally.done - before) == todo.end => Ended::Whole,
+        () if interrupt.asked.load(Relaxed) => Ended::Interrupted { terminated: interrupt.terminated() },
+        () => Ended::InTime,
+    })
+}
+
+fn drawn(profile: &Arc<Profile>, head: &Head) -> Arc<dyn Fn(u64) -> Script + Send + Sync> {
+    let (profile, without) = (profile.clone(), head.without.clone());
+    Arc::new(move |seed| Script { without: without.clone(), ..generate(&profile, seed) })
 }
 
 /// Stores a failing script, so that it can be run again whatever becomes of the profile.
 #[allow(clippy::disallowed_methods, reason = "the command line writes where the user says")]
-fn store(dir: &Path, finding: &Finding) -> Result<(), Bad> {
-    let path = dir.join(format!("{}-{}.toml", finding.script.name, finding.seed));
-    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, finding.script.to_toml()));
+fn store(dir: Option<&Path>, judged: &Judged) -> Result<(), Bad> {
+    let Some(dir) = dir.filter(|_| !judged.report.violated().is_empty()) else { return Ok(()) };
+    let path = dir.join(format!("{}-{}.toml", judged.script.name, judged.seed));
+    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, judged.script.to_toml()));
     written.map_err(|error| Bad::plain(format!("{}: {error}", path.display())))
-}
-
-fn conclude(args: &CampaignArgs, profile: &Profile, tally: &Tally, findings: Vec<FindingJson>, wall: f64) -> Exit {
-    let mut out = std::io::stdout().lock();
-    let mut say = |line: String| {
-        // A closed pipe (`| head`) is no error of ours.
-        let _ = writeln!(out, "{line}");
-    };
-    for (seed, difference) in &tally.differences {
-        say(format!("seed {seed} ran differently a second time: {difference}"));
-    }
-    let required = profile.required();
-    let not_tested = tally.not_tested(&required);
-    for name in &not_tested {
-        say(format!("not tested by any seed, though required: {name}"));
-    }
-    let never_hit = marks_owed(args, profile, tally);
-    for mark in &never_hit {
-        say(format!("never hit by any seed, though listed: {mark}: {}", mark.summary()));
-    }
-    if args.json {
-        let json = CampaignJson::new(&tally.merged, wall, tally.differences.is_empty(), findings);
-        say(json.with_marks(&tally.marks).line());
-    }
-    let violated = tally.merged.verdicts.values().any(|verdict| verdict.standing == Standing::Violated);
-    match (tally.differences.is_empty(), violated, not_tested.is_empty() && never_hit.is_empty()) {
-        (false, _, _) => Exit::NotDeterministic,
-        (_, true, _) => Exit::Violated,
-        // A campaign that stopped early on purpose tested what it could.
-        (_, _, false) if tally.merged.seeds > 0 => Exit::NotTested,
-        _ => Exit::Fine,
-    }
-}
-
-/// Listed marks that the campaign should have hit and did not. One with a guard off stops where it finds something.
-fn marks_owed(args: &CampaignArgs, profile: &Profile, tally: &Tally) -> Vec<Mark> {
-    let owed = args.without.is_empty() && tally.merged.seeds >= MARKS_FROM;
-    if owed { tally.never_hit(&profile.marks()) } else { Vec::new() }
 }

@@ -5,9 +5,13 @@ mod broker;
 mod campaign;
 mod check;
 mod doctor;
+mod ending;
 mod explain;
+mod interrupt;
 mod list;
 mod log;
+mod merge;
+mod progress;
 mod run;
 
 pub use run::surprises;
@@ -31,6 +35,8 @@ pub enum Exit {
     NotTested = 3,
     /// The run was not deterministic.
     NotDeterministic = 4,
+    /// SIGTERM ended it before its end, and nothing worse can be said.
+    Terminated = 143,
 }
 
 /// Bad input: one message for people.
@@ -56,6 +62,7 @@ pub fn main() -> ExitCode {
     log::init();
     let ended = match klamm.command {
         Command::Campaign(args) => campaign::campaign(args),
+        Command::Merge(args) => merge::merge(args),
         Command::Run(args) => run::run(args),
         Command::List { what } => list::list(what),
         Command::Explain { name } => explain::explain(&name),

@@ -2,7 +2,7 @@
 
 use super::args::RunArgs;
 use super::{Bad, Exit, colours, create, repro};
-use crate::campaign::{Sweep, Tally, sweep};
+use crate::campaign::{Judged, SeedLine, Sweep, Tally, sweep};
 use crate::library::{self, Source};
 use crate::script::{Expected, Script};
 use crate::stage::{RunOptions, RunResult};
@@ -108,6 +108,12 @@ fn standing(expected: Expected) -> Standing {
     }
 }
 
+/// The first thing in which a seed is not as its script expects.
+fn surprise(judged: &Judged, script: &str, repro: String) -> Option<FindingJson> {
+    let (property, ..) = surprises(&judged.script, &judged.report).into_iter().next()?;
+    Some(FindingJson { property, seed: judged.seed, script: script.to_owned(), repro, known: None })
+}
+
 /// Seeds `0..seeds` of the script, merged.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
 fn many(source: Source, args: RunArgs, seeds: u64) -> Result<Exit, Bad> {
@@ -120,27 +126,25 @@ fn many(source: Source, args: RunArgs, seeds: u64) -> Result<Exit, Bad> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally::default();
     let mut surprised = Vec::new();
-    sweep(&Sweep { script: Arc::new(script), seeds: 0..seeds, jobs, time: None }, |judged| {
-        if let Some((property, ..)) = surprises(&judged.script, &judged.report).first() {
-            surprised.push(FindingJson {
-                property: property.clone(),
-                seed: judged.seed,
-                script: args.script.clone(),
-                repro: repro(&args.script, judged.seed, &args.without, &args.set),
-            });
-        }
-        tally.add(judged);
+    let line = |seed| repro(&args.script, seed, &args.without, &args.set);
+    sweep(&Sweep::new(Arc::new(script), 0..seeds, jobs), |answer| {
+        surprised.extend(answer.as_ref().ok().and_then(|judged| surprise(judged, &args.script, line(judged.seed))));
+        tally.add(SeedLine::of(&answer));
         ControlFlow::Continue(())
     });
     let wall = began.elapsed().as_secs_f64();
     let title = format!("{} 0..{seeds}", args.script);
-    print!("{}", klamm_reports::campaign_report(&title, &tally.merged, &surprised, wall, colours()));
+    print!("{}", klamm_reports::campaign_report(&title, &tally.merged, &surprised, Some(wall), colours()));
     for (seed, difference) in &tally.differences {
         println!("seed {seed} ran differently a second time: {difference}");
     }
-    let exit = match (tally.differences.is_empty(), surprised.is_empty()) {
-        (false, _) => Exit::NotDeterministic,
-        (_, false) => Exit::Violated,
+    for fault in &tally.faults {
+        println!("klamm itself failed in seed {}: {}\n  repeat   {}", fault.seed, fault.what, line(fault.seed));
+    }
+    let exit = match (tally.differences.is_empty(), surprised.is_empty(), tally.faults.is_empty()) {
+        (false, _, _) => Exit::NotDeterministic,
+        (_, false, _) => Exit::Violated,
+        (_, _, false) => Exit::NotTested,
         _ => Exit::Fine,
     };
     if args.json {
