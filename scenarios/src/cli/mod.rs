@@ -4,6 +4,8 @@ mod args;
 mod broker;
 mod campaign;
 mod check;
+#[cfg(test)]
+mod deploy_tests;
 mod doctor;
 mod ending;
 mod explain;
