@@ -385,6 +385,24 @@ fn known_failures_are_counted_and_not_red_and_one_that_is_new_is() {
 }
 
 #[test]
+fn a_seed_on_which_klamm_itself_failed_is_told_with_its_line_and_accuses_no_guarantee() {
+    let folders = Folders::new();
+    let (dir, xml) = (folders.name("dir"), folders.name("junit.xml"));
+    assert_eq!(campaign(&["--seeds", "2", "--out", &dir], &[]).status.code(), Some(0));
+    let kept = lines(&folders.path("dir"));
+    let failed = "{\"seed\":1,\"fault\":\"checkers/src/x.rs:7:1: index out of bounds\"}\n";
+    fs::write(folders.path("dir").join("seeds.jsonl"), [&kept[0], &kept[1], failed].concat()).unwrap();
+    let merged = klamm(&["merge", &dir, "--json", "--junit", &xml]);
+    assert_eq!(merged.status.code(), Some(3), "that seed tested nothing");
+    let told = "klamm itself failed in seed 1: checkers/src/x.rs:7:1: index out of bounds\n  repeat   cargo run --release -- run core --seed 1\n";
+    assert!(text(&merged.stdout).contains(told), "{}", text(&merged.stdout));
+    let json = json(&merged);
+    assert_eq!((json["klamm_faults"][0]["seed"].as_u64(), json["seeds"].as_u64()), (Some(1), Some(1)), "{json}");
+    assert!(json["violated"].as_array().unwrap().is_empty() && json["seed_range"] == "0..2");
+    assert!(fs::read_to_string(&xml).unwrap().contains("errors=\"1\""));
+}
+
+#[test]
 fn on_github_findings_are_annotations_and_the_table_is_the_summary() {
     let folders = Folders::new();
     let summary = folders.path("summary.md");

@@ -79,20 +79,23 @@ impl Sweep {
 
     fn answer(&self, seed: u64, room: &mut History) -> Answer {
         let answer = caught(|| judge_seed((self.script)(seed), seed, self.checks(seed), room));
-        let judged = answer.map_err(|what| {
+        sorted(answer.map_err(|what| {
             *room = crate::stage::room();
             Fault { seed, what }
-        })?;
-        match judged.panic.as_ref().filter(|panic| is_ours(panic)) {
-            Some(panic) => Err(Fault { seed, what: panic.to_string() }),
-            None => Ok(judged),
-        }
+        })?)
     }
 }
 
-/// True if code of the stage panicked, and not the stack on it.
+/// A panic of the stack is a verdict of its seed (`no-panic`); one of the stage or of a judge accuses nobody else.
+pub(super) fn sorted(judged: Judged) -> Answer {
+    match judged.panic.as_ref().filter(|panic| is_ours(panic)) {
+        Some(panic) => Err(Fault { seed: judged.seed, what: panic.to_string() }),
+        None => Ok(judged),
+    }
+}
+
 fn is_ours(panic: &Panic) -> bool {
-    panic.location.starts_with("scenarios/")
+    ["scenarios/", "checkers/"].iter().any(|folder| panic.location.starts_with(folder))
 }
 
 /// Runs one seed, twice if it is one to check. Its history is written into `room`, over what stood there: of two runs only
