@@ -1,9 +1,11 @@
 //! The judges: a [`History`] goes in, a [`Verdict`] of each property comes out. Pure: no clock, no file, no randomness.
 
+mod confusion;
 mod history;
 mod ledger;
 mod nodes;
 mod properties;
+mod slice;
 mod verdict;
 mod words;
 
@@ -11,6 +13,7 @@ use ledger::Ledger;
 use properties::Judge;
 use words::Telling;
 
+pub use confusion::{Confusion, Places};
 pub use history::{Damage, Entry, Event, History, HistoryError, Party, Phase, World};
 pub use nodes::NODES;
 pub(crate) use nodes::NodeNames;
@@ -29,6 +32,8 @@ pub struct Property {
     pub premise: &'static str,
     /// The rules in the words of this field, for `klamm explain`.
     pub explanation: &'static str,
+    /// What a witness names as broken, word for word: part of a failure's [`Signature`]. A panic's place follows its rule.
+    pub rules: &'static [&'static str],
 }
 
 /// Every property, root causes first: when one loss breaks several promises, the first in this list names it best.
@@ -115,12 +120,17 @@ fn report(history: &History, ledger: &Ledger, judges: Vec<Box<dyn Judge>>) -> Re
     let telling = Telling { history, ledger };
     let mut report = Report {
         counts: ledger.counts,
+        confusion: confusion::confusion(ledger),
         operations: history.entries.len() as u64,
         sim_ns: history.entries.last().map_or(0, |entry| entry.at_ns),
         ..Report::default()
     };
     for (property, mut judge) in properties().iter().zip(judges) {
-        report.verdicts.insert(property.name, judge.verdict(telling));
+        let verdict = judge.verdict(telling);
+        if let Verdict::Violated { witness, .. } = &verdict {
+            report.stories.insert(property.name, slice::slice(telling, witness));
+        }
+        report.verdicts.insert(property.name, verdict);
     }
     // Only the property of acknowledged records counts losses: phantom reads of the same records are told, not counted.
     report.counts.allowed_losses = match report.verdicts.get("acked-survive") {

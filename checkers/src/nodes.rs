@@ -19,6 +19,10 @@ impl NodeSet {
         self.0 |= 1 << node.0;
     }
 
+    pub fn remove(&mut self, node: NodeIndex) {
+        self.0 &= !(1 << node.0);
+    }
+
     pub fn contains(self, node: NodeIndex) -> bool {
         self.0 & (1 << node.0) != 0
     }

@@ -1,5 +1,6 @@
 //! What a judge answers, for people and for machines.
 
+use crate::Confusion;
 use klamm_base::{ClientRecord, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -167,8 +168,14 @@ pub struct Report {
     /// Every property, by its name.
     #[serde(deserialize_with = "by_property")]
     pub verdicts: BTreeMap<&'static str, Verdict>,
+    /// How each violation came about: the few entries that lead to its second fact.
+    #[serde(default, deserialize_with = "by_property", skip_serializing_if = "BTreeMap::is_empty")]
+    pub stories: BTreeMap<&'static str, Vec<Fact>>,
     /// Totals.
     pub counts: Counts,
+    /// What clients were told against what the log holds.
+    #[serde(default)]
+    pub confusion: Confusion,
     /// Entries judged.
     pub operations: u64,
     /// World time of the last entry, nanoseconds.
@@ -257,6 +264,9 @@ pub struct Merged {
     pub verdicts: BTreeMap<&'static str, MergedVerdict>,
     /// Totals.
     pub counts: Counts,
+    /// What clients were told against what the logs hold.
+    #[serde(default)]
+    pub confusion: Confusion,
     /// Entries judged.
     pub operations: u64,
     /// World time, summed, nanoseconds.
@@ -276,6 +286,7 @@ impl Merged {
             seeds: 1,
             verdicts: verdicts.collect(),
             counts: report.counts,
+            confusion: report.confusion,
             operations: report.operations,
             sim_ns: report.sim_ns,
         }
@@ -285,6 +296,7 @@ impl Merged {
     pub fn add(&mut self, other: &Merged) {
         self.seeds += other.seeds;
         self.counts.add(&other.counts);
+        self.confusion.add(&other.confusion);
         self.operations += other.operations;
         self.sim_ns += other.sim_ns;
         for (name, verdict) in &other.verdicts {

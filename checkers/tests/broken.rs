@@ -94,7 +94,7 @@ fn an_acknowledgement_turned_into_a_refusal_is_a_client_that_lies() {
         let Observation::Ended { outcome, .. } = observation else { unreachable!() };
         *outcome = Outcome::Refused(ErrorCode::NotEnoughReplicas);
     });
-    assert_eq!(story.violated(), ["idempotence"]);
+    assert_eq!(story.violated(), ["refused-stay-out"]);
 }
 
 #[test]
@@ -191,7 +191,10 @@ fn the_same_batch_after_another_prefix_breaks_log_matching() {
     let (first, second) = (story.batch(one.clone()), story.batch(two.clone()));
     let (first, second) = (story.append(1, 1, first), story.append(1, 1, second));
     // Node 3 never cut what an older leader had given it.
-    story.store(3, Batch { epoch: 0, id: 4711, ..first.clone() }, false);
+    let stale = Batch { epoch: 0, id: 4711, ..first.clone() };
+    story.store(2, stale.clone(), true);
+    story.cut(2, 0, TruncationCause::DivergingEpoch);
+    story.store(3, stale, false);
     story.store(3, second.clone(), false);
     story.cut(3, 0, TruncationCause::DivergingEpoch);
     story.commit();

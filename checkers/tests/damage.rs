@@ -389,7 +389,7 @@ fn a_spoilt_frame_may_tell_a_producer_what_is_not_so() {
     let elsewhere = |base: i64| Outcome::Acked(base + 40);
     pair(|spoilt| tell(spoilt, elsewhere), "fault: corrupted bytes", "acked-survive", &["acked-survive"]);
     let refused = |_: i64| Outcome::Refused(ErrorCode::MessageTooLarge);
-    pair(|spoilt| tell(spoilt, refused), "fault: corrupted bytes", "idempotence", &["idempotence"]);
+    pair(|spoilt| tell(spoilt, refused), "fault: corrupted bytes", "refused-stay-out", &["refused-stay-out"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod story;
 
 use klamm_base::{Election, NodeId, Observation, TruncationCause};
 use klamm_checkers::{AllowedLoss, Standing, Verdict, World, properties};
-use story::{C, FINAL, P, SAFE, Settings, Story, TP};
+use story::{C, FINAL, P, SAFE, Settings, Story, TP, good};
 
 fn losses(story: &Story) -> Vec<AllowedLoss> {
     match &story.judge().verdicts["acked-survive"] {
@@ -17,39 +17,9 @@ fn ranges(losses: &[AllowedLoss]) -> Vec<(i64, i64)> {
     losses.iter().flat_map(|loss| &loss.records).map(|stretch| (stretch.from, stretch.to)).collect()
 }
 
-/// A run with a leader change under load, a crash, a retry, a zombie and readers.
-pub fn good() -> Story {
-    let mut story = Story::new(SAFE);
-    story.produce(3);
-    story.produce(2);
-    story.read(C, 1, 0, 3, false);
-    // Node 1 dies with a batch in flight that it and node 2 hold, uncommitted; the producer repeats it to node 2.
-    let records = story.invoke(P, 2);
-    let batch = story.batch(records);
-    let stored = story.append(1, 1, batch);
-    story.replicate(1, 2);
-    story.kill(1);
-    story.lead(2, &[2, 3], Election::Clean);
-    story.commit();
-    story.answer(2, 2, &stored, true);
-    story.acked(&stored);
-    story.produce(2);
-    story.read(C, 2, 3, 9, false);
-    story.restart(1);
-    story.follow(1);
-    story.change_isr(&[1, 2, 3]);
-    story.produce(1);
-    story
-}
-
 #[test]
 fn a_good_run_meets_every_premise_and_breaks_nothing() {
-    let mut story = good();
-    // A fetch while the log holds more than is committed.
-    let records = story.invoke(P, 1);
-    let batch = story.batch(records);
-    story.append(2, 2, batch);
-    story.node(2, Observation::FetchServed { tp: TP, from: 9, to: 10, high_watermark: 10 });
+    let story = good(SAFE);
     let story = story.finish();
     let report = story.judge();
     assert_eq!(report.violated(), Vec::<&str>::new(), "{:#?}", report.verdicts);
@@ -436,4 +406,72 @@ fn a_core_that_does_not_come_to_rest_or_serve_is_no_less_broken_for_those_that_w
     assert_eq!(healed_but(&[3], &[1, 2], false).violated(), ["serves-after-heal"]);
     assert_eq!(healed_but(&[2], &[1, 2], false).violated(), ["serves-after-heal"]);
     assert_eq!(healed_but(&[3], &[1, 2], true).violated(), ["serves-after-heal"], "nobody read or wrote it");
+}
+
+#[test]
+fn a_shrink_below_the_minimum_is_not_named_when_the_copies_that_it_left_out_were_destroyed_anyway() {
+    let mut story = Story::new(Settings { min_insync: 2, ..SAFE });
+    story.produce(7);
+    // (b): node 3 leaves, two are enough. (a): power takes the tail of both others. That node 2 left below the minimum then
+    // changes nothing.
+    story.change_isr(&[1, 2]);
+    story.power_off(2, 0);
+    story.change_isr(&[1]);
+    story.restart(2);
+    story.power_off(1, 0);
+    story.decide(None, &[1], Election::Clean);
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(losses(&story)[0].setting, "min.insync.replicas=2");
+}
+
+#[test]
+fn a_member_that_lost_its_copy_and_fetched_it_again_protects_it_again() {
+    let lose = |again: bool| {
+        let mut story = Story::new(SAFE);
+        story.produce(3);
+        story.change_isr(&[1, 2]);
+        story.power_off(2, 0);
+        story.restart(2);
+        if again {
+            story.follow(2);
+        }
+        story.power_off(1, 0);
+        story.decide(Some(2), &[2], Election::Clean);
+        if again {
+            story.cut(2, 0, TruncationCause::HighWatermark);
+        }
+        story.take_up();
+        story.restart(1);
+        story.finish()
+    };
+    let (lost, broken) = (lose(false), lose(true));
+    assert_eq!(lost.violated(), Vec::<&str>::new(), "{:#?}", lost.judge().verdicts);
+    assert_eq!(ranges(&losses(&lost)), [(0, 3)]);
+    assert_eq!(broken.violated(), ["acked-survive", "high-watermark"]);
+}
+
+#[test]
+fn what_a_zombie_acknowledges_after_an_unclean_election_is_part_of_the_predicted_suffix() {
+    let mut story = Story::new(Settings { unclean: true, ..SAFE });
+    story.produce(3);
+    story.change_isr(&[1]);
+    story.produce(2);
+    story.world(World::FaultStruck { what: "cut node 1".into() });
+    story.lead(2, &[2], Election::Unclean);
+    // Node 1, alone in its own view of the ISR, has not heard of it: acks=all is answered at once, and nobody will have it.
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let late = story.append(1, 1, batch);
+    story.mark(1, 1, 7, true);
+    story.answer(1, 1, &late, false);
+    story.acked(&late);
+    story.follow(1);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    let losses = losses(&story);
+    assert!(losses.iter().all(|loss| loss.setting == "unclean.leader.election.enable=true"), "{losses:#?}");
+    assert_eq!(ranges(&losses), [(3, 5), (5, 7)], "what was committed before, and what was told too late");
 }

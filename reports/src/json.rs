@@ -1,7 +1,7 @@
 //! What `--json` prints: one object on one line, with stable names (DESIGN section 9).
 
 use klamm_base::Mark;
-use klamm_checkers::{Counts, Merged, Report, Standing, merge};
+use klamm_checkers::{Confusion, Counts, Merged, Report, Standing, merge};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,6 +40,9 @@ pub struct CampaignJson {
     /// Totals of [`Counts`].
     #[serde(flatten)]
     pub counts: Counts,
+    /// What clients were told against what the logs hold: acked | refused | unknown | sent -> where those records are.
+    #[serde(default)]
+    pub confusion: Confusion,
     /// Properties that held in some seed and were broken in none.
     pub held: Vec<String>,
     /// Properties broken in any seed, root causes first.
@@ -99,6 +102,7 @@ impl CampaignJson {
         CampaignJson {
             seeds: merged.seeds,
             counts: merged.counts,
+            confusion: merged.confusion,
             held: standing(merged, Standing::Held),
             violated: standing(merged, Standing::Violated),
             not_tested: standing(merged, Standing::NotTested),

@@ -3,7 +3,9 @@
 use crate::FindingJson;
 use crate::layout::{Page, Tone, count, seconds, thousands};
 use klamm_base::Mark;
-use klamm_checkers::{AllowedLoss, Counts, Fact, Merged, Report, Standing, Stretch, Verdict, Witness, properties};
+use klamm_checkers::{
+    AllowedLoss, Confusion, Counts, Fact, Merged, Places, Report, Standing, Stretch, Verdict, Witness, properties,
+};
 use klamm_checkers::{MergedVerdict, property};
 use std::collections::BTreeMap;
 
@@ -24,6 +26,7 @@ pub fn run_report(title: &str, report: &Report, repro: &str, colours: bool) -> S
     for name in report.violated() {
         if let Some(Verdict::Violated { witness, .. }) = report.verdicts.get(name) {
             told_witness(&mut page, name, witness);
+            told_story(&mut page, report.stories.get(name).map_or(&[], Vec::as_slice));
         }
     }
     for (name, verdict) in &report.verdicts {
@@ -32,7 +35,7 @@ pub fn run_report(title: &str, report: &Report, repro: &str, colours: bool) -> S
         }
     }
     page.line("");
-    totals(&mut page, &report.counts);
+    totals(&mut page, &report.counts, &report.confusion);
     page.labelled(
         "time     ",
         &format!("{} simulated, {}", seconds(report.sim_ns), count(report.operations, "observation")),
@@ -72,7 +75,7 @@ pub fn campaign_report(
         }
     }
     page.line("");
-    totals(&mut page, &merged.counts);
+    totals(&mut page, &merged.counts, &merged.confusion);
     let simulated = merged.sim_ns as f64 / 1e9;
     let time = match wall_seconds {
         Some(wall) if wall > 0.0 => {
@@ -171,6 +174,14 @@ pub(crate) fn witness_text(name: &str, witness: &Witness) -> String {
     page.finish().trim_start().to_string()
 }
 
+/// The entries that lead to a violation.
+fn told_story(page: &mut Page, story: &[Fact]) {
+    for (index, fact) in story.iter().enumerate() {
+        let label = if index == 0 { "  story    " } else { "           " };
+        page.labelled(label, &format!("{}: {}", seconds(fact.at_ns), fact.text));
+    }
+}
+
 fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
     page.labelled(label, &format!("at {} (entry {}): {}", seconds(fact.at_ns), fact.seq, fact.text));
 }
@@ -209,7 +220,7 @@ fn told_loss(page: &mut Page, name: &str, loss: &AllowedLoss) {
     told_stretches(page, &loss.records);
 }
 
-fn totals(page: &mut Page, counts: &Counts) {
+fn totals(page: &mut Page, counts: &Counts, confusion: &Confusion) {
     let parts = [
         (counts.acked, "acked"),
         (counts.refused, "refused"),
@@ -219,11 +230,31 @@ fn totals(page: &mut Page, counts: &Counts) {
     ];
     let records = parts.map(|(number, word)| format!("{} {word}", thousands(number))).join(", ");
     page.labelled("records  ", &records);
+    told_confusion(page, confusion);
     let struck = count(counts.faults, "fault");
     page.labelled(
         "faults   ",
         &format!("{struck} struck, {} lost as a setting allows", count(counts.allowed_losses, "record")),
     );
+}
+
+/// What clients were told against what the logs hold; empty cells are left out.
+fn told_confusion(page: &mut Page, confusion: &Confusion) {
+    let row = |(word, places): (&str, Places)| {
+        let cells = [
+            (places.in_log, "in the log"),
+            (places.gone, "gone"),
+            (places.never_seen, "never seen"),
+            (places.not_known, "not known"),
+        ];
+        let cells: Vec<_> = cells.iter().filter(|(number, _)| *number > 0).collect();
+        let told = cells.iter().map(|(number, place)| format!("{} {place}", thousands(*number))).collect::<Vec<_>>();
+        (!told.is_empty()).then(|| format!("{word}: {}", told.join(", ")))
+    };
+    let rows: Vec<String> = confusion.rows().into_iter().filter_map(row).collect();
+    if !rows.is_empty() {
+        page.labelled("told as  ", &rows.join("; "));
+    }
 }
 
 fn told_findings(page: &mut Page, findings: &[FindingJson]) {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{REPRO, broken, stretch};
 use klamm_base::Mark;
-use klamm_checkers::{Merged, Report, Standing, Verdict, merge, properties};
+use klamm_checkers::{Fact, Merged, Places, Report, Standing, Verdict, merge, properties};
 use klamm_reports::{CampaignJson, FindingJson, RunJson, campaign_report, findings, marks_line, run_report};
 use std::collections::BTreeMap;
 
@@ -175,4 +175,19 @@ fn marks_are_counted_and_the_ones_that_no_seed_hit_are_named() {
     assert_eq!(marks_line(&hit, &[], false), "");
     let json = CampaignJson::new(&Merged::default(), 1.0, true, Vec::new()).with_marks(&hit);
     assert_eq!((json.marks["leaderless"], json.marks["torn-tail-cut"]), (9, 0));
+}
+
+#[test]
+fn what_clients_were_told_and_how_a_promise_broke_stand_in_the_report() {
+    let mut report = broken();
+    report.confusion.acked = Places { in_log: 1497, gone: 3, ..Places::default() };
+    report.confusion.unknown = Places { in_log: 1, never_seen: 1, ..Places::default() };
+    let fact = |seq, text: &str| Fact { seq, at_ns: seq * 1_000_000_000, text: text.into() };
+    report.stories.insert("acked-survive", vec![fact(12, "node 1 appended 417..420"), fact(13, "node 1 was killed")]);
+    let text = run_report("core, seed 17", &report, REPRO, false);
+    assert!(text.contains("told as  acked: 1,497 in the log, 3 gone; unknown: 1 in the log, 1 never seen\n"), "{text}");
+    let story = "  story    12.000 s: node 1 appended 417..420\n           13.000 s: node 1 was killed\n";
+    assert!(text.contains(story), "{text}");
+    let json = RunJson::new(17, &report, 0.5, true, "core", REPRO).line();
+    assert!(json.contains(r#""confusion":{"acked":{"in_log":1497,"gone":3,"never_seen":0,"not_known":0}"#), "{json}");
 }

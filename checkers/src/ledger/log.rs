@@ -57,7 +57,7 @@ pub(crate) struct Version {
     pub commit: Option<Commit>,
     /// Every replica that ever held it.
     pub held: NodeSet,
-    /// Replicas whose copy the script destroyed: power loss before a flush, a wiped disk.
+    /// Replicas whose copy the script destroyed (power loss before a flush, a wiped disk) and that have not got it again.
     pub destroyed: NodeSet,
 }
 
@@ -111,6 +111,8 @@ pub(crate) enum AppendFault {
     EpochFell { before: i32 },
     /// Another batch, or the same after another prefix, stands at the same offset in the same epoch.
     Rival { other: VersionId },
+    /// A follower has it, and no leader wrote it.
+    Unwritten,
 }
 
 /// How a loaded log compares to the model of it.

@@ -1,9 +1,10 @@
 //! The loss ledger: what is committed, when it is lost, and who may be excused for it.
 //!
-//! `protected(v)` begins as the maximal ISR that committed `v`. An accepted shrink takes a member out as long as another
-//! stays; a copy that the script destroyed (power loss before a flush, a wiped disk) takes it out; a replica that joins
-//! the ISR and holds `v` then is in (again). Nobody left: the loss is the price of a setting. Somebody left: it is a
-//! broken promise. No ISR is believed: a member without the record still counts, so a false member is found out.
+//! `protected(v)` begins as the maximal ISR that committed `v`. Out goes (a) whose copy the script destroyed (power loss
+//! before a flush, a wiped disk, rot), until it holds `v` again, and (b) whom an accepted shrink leaves out while enough stay in
+//! sync and one of them protects `v`; a replica that joins the ISR and holds `v` then is in (again). Nobody left: the loss
+//! is the price of a setting. Somebody left, but nobody if (c) shrinks below the minimum count too: the price of
+//! `eligible.leader.replicas.version=0`, which forgets former members. Somebody left even so: it is a broken promise. No ISR is believed: a member without the record still counts, so a false member is found out.
 
 use super::partition::{Changes, Partition};
 use super::{Commit, Cut, Fate, VersionId};
@@ -217,21 +218,49 @@ impl Partition {
         self.protection(id, commit, rests, since)
     }
 
+    /// Who had to keep a version, twice over: first with no more forgiven than destroyed copies and shrinks that leave enough in
+    /// sync; only if that leaves somebody, with the shrinks below the minimum forgiven too.
     fn protection(&self, id: VersionId, commit: Commit, rests: usize, since: &[Decision]) -> Cause {
+        let (members, strict, shrunk) = self.protecting(id, commit, rests, since, false);
+        if strict.is_empty() {
+            return Cause::Destroyed { members, setting: if shrunk { Setting::MinInsync } else { Setting::Flush } };
+        }
+        let (_, forgiving, _) = self.protecting(id, commit, rests, since, true);
+        if forgiving.is_empty() {
+            return Cause::Destroyed { members, setting: Setting::EligibleReplicas };
+        }
+        Cause::Broken { protecting: forgiving }
+    }
+
+    /// Who protected a version when it was committed, who of them had to keep it in the end, and whether a shrink took anybody
+    /// out. `below_minimum`: a shrink that leaves too few in sync takes out too, because their former members are forgotten.
+    fn protecting(
+        &self,
+        id: VersionId,
+        commit: Commit,
+        rests: usize,
+        since: &[Decision],
+        below_minimum: bool,
+    ) -> (NodeSet, NodeSet, bool) {
         let mut protecting = commit.view.map_or_else(NodeSet::default, |view| self.views[view].maximal);
         protecting.insert(commit.leader);
         let committed = protecting;
-        let mut setting = Setting::Flush;
+        let mut shrunk = false;
+        // Whom some decision has taken in.
+        let mut members = NodeSet::default();
         let mut isr = self.decisions.get(rests).map_or(protecting, |decision| decision.isr);
         for decision in since {
-            // Also out: a member that the leader had proposed and no decision ever took in. It counted for the high watermark
-            // while its change was in flight, but nobody could have elected it.
-            let left = protecting.minus(decision.isr);
-            let remain = protecting.minus(left);
+            let wanted = decision.replicas.len().min(usize::try_from(self.min_insync).unwrap_or(0));
+            // Out in any case: a member that the leader had proposed and no decision ever took in. It counted for the high
+            // watermark while its change was in flight, but nobody could have elected it.
+            let mut leaving = protecting.minus(decision.isr);
+            isr.iter().for_each(|node| members.insert(node));
+            if !below_minimum && decision.isr.len() < wanted {
+                leaving = leaving.minus(members);
+            }
+            let remain = protecting.minus(leaving);
             if !remain.is_empty() && remain != protecting {
-                protecting = remain;
-                let enough = decision.isr.len() as i32 >= self.min_insync;
-                setting = if enough { setting.or(Setting::MinInsync) } else { Setting::EligibleReplicas };
+                (protecting, shrunk) = (remain, true);
             }
             let joined = decision.isr.minus(isr);
             joined.iter().filter(|node| self.held_at(*node, id, decision.at)).for_each(|node| protecting.insert(node));
@@ -239,14 +268,9 @@ impl Partition {
         }
         let destroyed = self.version(id).destroyed;
         let spoilt = |node: NodeIndex| destroyed.contains(node) || self.fed_before(node, id);
-        let remain = protecting.iter().filter(|node| !spoilt(*node) || self.holds(*node, id));
         let mut left = NodeSet::default();
-        remain.for_each(|node| left.insert(node));
-        if left.is_empty() {
-            Cause::Destroyed { members: committed, setting }
-        } else {
-            Cause::Broken { protecting: left }
-        }
+        protecting.iter().filter(|node| !spoilt(*node) || self.holds(*node, id)).for_each(|node| left.insert(node));
+        (committed, left, shrunk)
     }
 
     /// Whether a member of the ISR held a version when the controller decided so: its log reached beyond it, and the version
@@ -255,12 +279,6 @@ impl Partition {
         let version = self.version(id);
         let reached = self.ends.get(&(decided, node)).is_some_and(|end| version.last < *end);
         reached && version.held.contains(node)
-    }
-}
-
-impl Setting {
-    fn or(self, other: Setting) -> Setting {
-        if self == Setting::EligibleReplicas { self } else { other }
     }
 }
 

@@ -90,6 +90,13 @@ pub(crate) enum Effect {
         leader_epoch: i32,
         newest: bool,
     },
+    /// A leader takes replicas into the ISR that it counts.
+    Joined {
+        part: usize,
+        node: NodeIndex,
+        leader_epoch: i32,
+        joined: NodeSet,
+    },
     Decided {
         part: usize,
         decision: usize,
@@ -370,7 +377,7 @@ impl Ledger {
                 let part = self.part(*tp);
                 let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch };
                 let partition = &mut self.parts[part];
-                let (version, fresh, fault) = partition.append(node, stored, at);
+                let (version, fresh, fault) = partition.append(node, stored, *as_leader, at);
                 partition.announced(node, (base, last), *position, *bytes);
                 let odd = fault.is_some() || (fresh && !as_leader);
                 let excuse = if odd { partition.fed(node, base, last, self.now_ns, at) } else { None };
@@ -447,9 +454,11 @@ impl Ledger {
             }
             Observation::LeaderIsr { tp, leader_epoch, committed, maximal } => {
                 let (committed, maximal) = (self.set(committed), self.set(maximal));
-                let part = self.part(*tp);
-                self.parts[part].view(node, at, *leader_epoch, committed, maximal);
-                Effect::Nothing
+                let (part, leader_epoch) = (self.part(*tp), *leader_epoch);
+                let known = self.parts[part].view_of(node, leader_epoch).map_or(maximal, |view| view.maximal);
+                self.parts[part].view(node, at, leader_epoch, committed, maximal);
+                let joined = maximal.minus(known);
+                if joined.is_empty() { Effect::Nothing } else { Effect::Joined { part, node, leader_epoch, joined } }
             }
             Observation::ProduceAcked { tp, base_offset, last_offset, .. } => {
                 let part = self.part(*tp);

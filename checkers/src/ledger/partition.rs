@@ -150,6 +150,16 @@ impl Partition {
         path.get(at).copied().filter(|id| self.version(*id).base <= offset)
     }
 
+    /// The last version that a replica must have to join the ISR of this leader: what is below its high watermark, and what
+    /// stood in its log when its epoch began.
+    pub fn needed_to_join(&self, leader: NodeIndex, leader_epoch: i32) -> Option<VersionId> {
+        let log = self.log(leader)?;
+        let mark = log.mark.map_or(i64::MIN, |mark| mark.to);
+        let committed = log.path.partition_point(|id| self.version(*id).last < mark);
+        let inherited = log.path.partition_point(|id| self.version(*id).epoch < leader_epoch);
+        log.path.get(committed.max(inherited).checked_sub(1)?).copied()
+    }
+
     /// The version that covers `offset` in what is committed and not lost.
     pub fn standing(&self, offset: i64) -> Option<VersionId> {
         let at = self.line.partition_point(|id| self.version(*id).last < offset);
@@ -195,7 +205,13 @@ impl Partition {
     }
 
     /// A batch was appended to a node's log.
-    pub fn append(&mut self, node: NodeIndex, stored: Stored, at: u32) -> (VersionId, bool, Option<AppendFault>) {
+    pub fn append(
+        &mut self,
+        node: NodeIndex,
+        stored: Stored,
+        as_leader: bool,
+        at: u32,
+    ) -> (VersionId, bool, Option<AppendFault>) {
         let mut fault = self.fit(node, stored);
         let log = self.log_mut(node);
         let (tip, root) = (log.path.last().copied(), log.start);
@@ -208,6 +224,9 @@ impl Partition {
                 (self.create(tip, stored, digest, root, at), true)
             }
         };
+        if fresh && !as_leader && self.is_unwritten(id) {
+            fault = fault.or(Some(AppendFault::Unwritten));
+        }
         self.push(node, id);
         if !self.opaque.is_empty() {
             self.explain(node);
@@ -253,6 +272,14 @@ impl Partition {
         differs.then_some(AppendFault::Rival { other })
     }
 
+    /// True if a version that a follower is the first to tell of was written by nobody: what a leader wrote and did not live to
+    /// tell of stands as an opaque version in its log.
+    fn is_unwritten(&self, id: VersionId) -> bool {
+        let Version { base, epoch, .. } = *self.version(id);
+        let riddle = |node: &u8| self.covering(NodeIndex(*node), base).is_some_and(|it| self.version(it).opaque);
+        self.places.get(&(base, epoch)) == Some(&id) && !self.hosts.iter().any(riddle)
+    }
+
     fn create(&mut self, tip: Option<VersionId>, stored: Stored, digest: u64, root: i64, at: u32) -> VersionId {
         let id = self.insert(tip, stored, digest, root, at, false);
         self.places.entry((stored.base, stored.epoch)).or_insert(id);
@@ -295,8 +322,10 @@ impl Partition {
     }
 
     fn push(&mut self, node: NodeIndex, id: VersionId) {
-        self.version_mut(id).held.insert(node);
-        let end = self.version(id).last.saturating_add(1);
+        let version = self.version_mut(id);
+        version.held.insert(node);
+        version.destroyed.remove(node);
+        let end = version.last.saturating_add(1);
         let log = self.log_mut(node);
         log.path.push(id);
         log.end = end;

@@ -13,7 +13,11 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "With acks=all the answer waits until the high watermark passes the last record of the request, also if the \
                   request repeats one that was appended before. With acks=1 the records are in the leader's own log. An answer \
                   that comes earlier promises what the next crash takes away.",
+    rules: &[RULE],
 };
+
+const RULE: &str =
+    "acks=all is answered when the high watermark has passed the records, acks=1 when they are in the log.";
 
 #[derive(Default)]
 pub(crate) struct AckAfterCommit {
@@ -46,9 +50,7 @@ impl Judge for AckAfterCommit {
 
     fn verdict(&mut self, telling: Telling) -> Verdict {
         conclude(&self.breaches, self.answers, "no acks=all was answered", |(part, base, last, appended, at)| Witness {
-            rule:
-                "acks=all is answered when the high watermark has passed the records, acks=1 when they are in the log."
-                    .to_string(),
+            rule: RULE.to_string(),
             first: telling.fact(*appended),
             second: telling.fact(*at),
             text: match appended == at {

@@ -19,7 +19,11 @@ pub(crate) const PROPERTY: Property = Property {
                   that no setting could have kept. acks=1 and acks=0 \
                   excuse only what never was below a high watermark. A loss through an unclean election must be exactly what the \
                   elected log did not hold: more lost is violated, less lost too.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "An acknowledged record survives at its offset, unless every copy that had to protect it was destroyed or a \
+                    setting gives it up.";
 
 #[derive(Clone, Copy, Debug)]
 struct Acked {
@@ -359,9 +363,7 @@ fn witness(telling: Telling, part: usize, fault: Fault, group: &Group) -> Witnes
     };
     let elsewhere = found.map_or_else(String::new, |offset| format!(" The first of them stands at {offset} instead."));
     Witness {
-        rule: "An acknowledged record survives at its offset, unless every copy that had to protect it was destroyed or a \
-               setting gives it up."
-            .to_string(),
+        rule: RULE.to_string(),
         first: telling.fact(group.first),
         second,
         text: format!("{} lost. {text}{elsewhere}", counted(group.records.len(), "acknowledged record")),

@@ -15,7 +15,10 @@ pub(crate) const PROPERTY: Property = Property {
                   begins there, whoever leads by then. Only its start and a reset (OFFSET_OUT_OF_RANGE) set it elsewhere. Excused: a \
                   base offset is under no checksum, so damage to it at the consumer's position, or to a frame on its \
                   connections, leads it astray until it is set anew.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "A consumer reads on from its position.";
 
 #[derive(Clone, Copy, Debug)]
 struct Position {
@@ -69,7 +72,7 @@ impl Judge for InOrder {
             let (from, to) = (position.min(offset), position.max(offset));
             let what = if offset > position { "skipped" } else { "read again" };
             Witness {
-                rule: "A consumer reads on from its position.".to_string(),
+                rule: RULE.to_string(),
                 first: telling.fact(breach.before.at),
                 second: telling.fact(breach.at),
                 text: format!("Its position was {position}; {from}..{to} was {what}."),

@@ -17,7 +17,10 @@ pub(crate) const PROPERTY: Property = Property {
                   leader may serve stale records, but only committed ones. Where committed records were lost as a setting \
                   permits, phantom reads are part of that loss and told as such. Excused: what a reader met at an offset while a copy \
                   of exactly that offset was damaged, or after a frame on its connections had led it astray.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "Consumers are handed only committed records, the same at one offset for ever.";
 
 #[derive(Clone, Copy, Debug)]
 enum Breach {
@@ -206,7 +209,7 @@ fn lost(partition: &Partition, offset: i64) -> Option<usize> {
 }
 
 fn witness(telling: Telling, breach: Breach) -> Witness {
-    let rule = "Consumers are handed only committed records, the same at one offset for ever.".to_string();
+    let rule = RULE.to_string();
     let (part, from, to, first, second, text) = match breach {
         Breach::Served { part, node, version, from, to, at } => {
             let first = version.map_or(at, |id| telling.ledger.parts[part].version(id).first);

@@ -17,7 +17,18 @@ pub(crate) const PROPERTY: Property = Property {
                   unclean election gave it up. A follower's own may lag and restart low, but covers only what is committed. Excused: a \
                   member whose copy was fed by a damaged one, or between which and the leader a frame arrived other than it \
                   was sent.",
+    rules: &[BACK, BEYOND_END, UNDER_MINIMUM, NOT_HELD, JOINED_EARLY, FOLLOWER_AHEAD, CUT, LEADER_LACKS],
 };
+
+const BACK: &str = "Within one leader epoch the high watermark never goes back.";
+const BEYOND_END: &str = "The high watermark never passes the end of the log.";
+const UNDER_MINIMUM: &str =
+    "The high watermark stands still while fewer than min.insync.replicas are in sync (KIP-966).";
+const NOT_HELD: &str = "What the high watermark covers is in the log of every member of the maximal ISR.";
+const JOINED_EARLY: &str = "A replica joins the ISR only when it holds what is below the high watermark and what the leader began its epoch with.";
+const FOLLOWER_AHEAD: &str = "A follower's high watermark covers only what a leader's has covered.";
+const CUT: &str = "Nobody who is in sync cuts away what is committed.";
+const LEADER_LACKS: &str = "A leader's log contains everything that was committed before.";
 
 #[derive(Clone, Copy, Debug)]
 enum Breach {
@@ -45,6 +56,12 @@ enum Breach {
         now: Mark,
         view: u32,
         members: usize,
+    },
+    JoinedEarly {
+        part: usize,
+        version: VersionId,
+        joined: NodeSet,
+        at: u32,
     },
     FollowerAhead {
         part: usize,
@@ -77,6 +94,9 @@ impl Judge for HighWatermark {
             Effect::Marked { part, node, before, now } => {
                 self.moved(ledger, part, node, before, now);
                 self.given_up(ledger, part);
+            }
+            Effect::Joined { part, node, leader_epoch, joined } => {
+                self.joined(ledger, (part, node), leader_epoch, joined, at);
             }
             Effect::Truncated { part, node, excuse } => self.cut(ledger, (part, node), at, excuse),
             Effect::Led { part, newest, .. } => {
@@ -138,15 +158,7 @@ impl HighWatermark {
         let partition = &ledger.parts[part];
         let (Some(view), Some(version)) = (partition.view_of(node, now.epoch), tip) else { return };
         self.tested += u64::from(view.maximal.len() > 1);
-        let held = partition.version(version).held;
-        let mut lacking = NodeSet::default();
-        let absent = view.maximal.minus(held).iter().filter(|member| !partition.holds(*member, version));
-        for member in absent {
-            match partition.harm_of_copy(member, version, ledger.now_ns()) {
-                Some(harm) => self.excuse(partition, part, version, harm),
-                None => lacking.insert(member),
-            }
-        }
+        let lacking = self.lacking(ledger, part, version, view.maximal);
         if !lacking.is_empty() {
             self.breaches.note(Breach::NotHeld { part, now, version, lacking, view: view.at });
         }
@@ -155,6 +167,36 @@ impl HighWatermark {
         let wanted = replicas.min(usize::try_from(partition.min_insync).unwrap_or(0));
         if members < wanted && !ledger.changes.committed.is_empty() {
             self.breaches.note(Breach::UnderMinimum { part, now, view: view.at, members });
+        }
+    }
+
+    /// Who of these never held a version, and has no excuse.
+    fn lacking(&mut self, ledger: &Ledger, part: usize, version: VersionId, members: NodeSet) -> NodeSet {
+        let partition = &ledger.parts[part];
+        let held = partition.version(version).held;
+        let mut lacking = NodeSet::default();
+        let absent = members.minus(held).iter().filter(|member| !partition.holds(*member, version));
+        for member in absent {
+            match partition.harm_of_copy(member, version, ledger.now_ns()) {
+                Some(harm) => self.excuse(partition, part, version, harm),
+                None => lacking.insert(member),
+            }
+        }
+        lacking
+    }
+
+    fn joined(
+        &mut self,
+        ledger: &Ledger,
+        (part, leader): (usize, NodeIndex),
+        leader_epoch: i32,
+        joined: NodeSet,
+        at: u32,
+    ) {
+        let Some(version) = ledger.parts[part].needed_to_join(leader, leader_epoch) else { return };
+        let joined = self.lacking(ledger, part, version, joined);
+        if !joined.is_empty() {
+            self.breaches.note(Breach::JoinedEarly { part, version, joined, at });
         }
     }
 
@@ -197,14 +239,14 @@ impl HighWatermark {
 fn witness(telling: Telling, breach: Breach) -> Witness {
     let (rule, part, from, facts, text) = match breach {
         Breach::Back { part, before, now } => (
-            "Within one leader epoch the high watermark never goes back.",
+            BACK,
             part,
             Some((now.to, before.to)),
             (telling.fact(before.at), telling.fact(now.at)),
             format!("It went back from {} to {}.", before.to, now.to),
         ),
         Breach::BeyondEnd { part, node, now, end } => (
-            "The high watermark never passes the end of the log.",
+            BEYOND_END,
             part,
             None,
             (
@@ -214,7 +256,7 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
             format!("It is {} beyond the end.", now.to.saturating_sub(end)),
         ),
         Breach::UnderMinimum { part, now, view, members } => (
-            "The high watermark stands still while fewer than min.insync.replicas are in sync (KIP-966).",
+            UNDER_MINIMUM,
             part,
             None,
             (telling.fact(view), telling.fact(now.at)),
@@ -230,21 +272,28 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
 fn about_version(telling: Telling, breach: Breach) -> Witness {
     let (rule, part, version, facts, text) = match breach {
         Breach::NotHeld { part, now, version, lacking, view } => (
-            "What the high watermark covers is in the log of every member of the maximal ISR.",
+            NOT_HELD,
             part,
             version,
             (telling.fact(view), telling.fact(now.at)),
             format!("{} never held the last batch below it.", telling.nodes(lacking)),
         ),
+        Breach::JoinedEarly { part, version, joined, at } => (
+            JOINED_EARLY,
+            part,
+            version,
+            (telling.fact(telling.ledger.parts[part].version(version).first), telling.fact(at)),
+            format!("{} never held that batch, and counts as in sync from here on.", telling.nodes(joined)),
+        ),
         Breach::FollowerAhead { part, now, version } => (
-            "A follower's high watermark covers only what a leader's has covered.",
+            FOLLOWER_AHEAD,
             part,
             version,
             (telling.fact(telling.ledger.parts[part].version(version).first), telling.fact(now.at)),
             "No leader's high watermark was ever above this batch.".to_string(),
         ),
         Breach::Cut { part, node, version, at } => (
-            "Nobody who is in sync cuts away what is committed.",
+            CUT,
             part,
             version,
             (committed(telling, part, version), telling.fact(at)),
@@ -254,7 +303,7 @@ fn about_version(telling: Telling, breach: Breach) -> Witness {
             ),
         ),
         Breach::LeaderLacks { part, version, loss } => (
-            "A leader's log contains everything that was committed before.",
+            LEADER_LACKS,
             part,
             version,
             (committed(telling, part, version), telling.fact(telling.ledger.parts[part].losses[loss].at)),

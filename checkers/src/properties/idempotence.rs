@@ -8,7 +8,7 @@ use klamm_base::{ClientId, ClientRecord, Observation, Outcome};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "idempotence",
-    summary: "an idempotent producer's records are in the log once, without a gap; a record told as refused is not there",
+    summary: "an idempotent producer's records are in the log once, without a gap",
     premise: "a record of an idempotent producer was in flight when a leader took up, or a repeated batch was answered",
     explanation: "The broker remembers the last five batches of each producer by their sequence numbers and answers a repeated \
                   one with the offset of the first (KIP-98, KAFKA-5494). So a retry after a lost answer leaves no second copy, and \
@@ -16,13 +16,15 @@ pub(crate) const PROPERTY: Property = Property {
                   at two offsets) and by the final reading. Excused: a new producer id or epoch while the record was in flight, \
                   and partitions that lost committed records, with them the memory of sequences; a record on whose producer's \
                   connections a frame arrived other than it was sent while it was in flight.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "An idempotent producer's records are in the log exactly once, in sequence, without a gap.";
 
 #[derive(Clone, Copy, Debug)]
 enum Breach {
     Batch { part: usize, one: VersionId, two: VersionId },
     Record { part: usize, record: ClientRecord, one: i64, two: i64, at: u32 },
-    Refused { part: usize, record: ClientRecord, at: u32, offset: i64 },
     Gap { part: usize, client: ClientId, missing: u32, acked: u32, told: u32, read: u32 },
 }
 
@@ -79,7 +81,6 @@ impl Judge for Idempotence {
     fn verdict(&mut self, telling: Telling) -> Verdict {
         let mut found = Found::default();
         for part in 0..telling.ledger.parts.len() {
-            refused(telling.ledger, part, &mut found);
             if telling.ledger.parts[part].losses.is_empty() {
                 batches(telling.ledger, part, &mut found);
                 records(telling.ledger, part, &mut found);
@@ -113,19 +114,6 @@ pub(super) fn renewed(ledger: &Ledger, partition: &Partition, record: ClientReco
     let Some(sent) = sent else { return false };
     let ended = sent.ended.map_or(u32::MAX, |(at, _)| at);
     ledger.clients.get(&record.client).is_some_and(|client| client.renewed_between(sent.invoked, ended))
-}
-
-fn refused(ledger: &Ledger, part: usize, found: &mut Found) {
-    let partition = &ledger.parts[part];
-    for (client, sending) in &partition.sendings {
-        for (number, sent) in sending.iter() {
-            if let (Some((at, Outcome::Refused(_))), Some(offset)) = (sent.ended, sent.stands) {
-                let record = ClientRecord { client: *client, number };
-                let breach = Breach::Refused { part, record, at, offset };
-                found.note(ledger, (part, record), Some(offset), breach);
-            }
-        }
-    }
 }
 
 /// The same batch twice on the line of what survived.
@@ -197,7 +185,7 @@ fn gaps(ledger: &Ledger, part: usize, found: &mut Found) {
 }
 
 fn witness(telling: Telling, breach: Breach) -> Witness {
-    let rule = "An idempotent producer's records are in the log exactly once, in sequence, without a gap.".to_string();
+    let rule = RULE.to_string();
     match breach {
         Breach::Batch { part, one, two } => twice(telling, rule, part, one, two),
         Breach::Record { part, record, one, two, at } => {
@@ -207,18 +195,6 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
             let records =
                 [one, two].map(|offset| telling.stretch(partition, offset, offset.saturating_add(1), vec![record]));
             Witness { rule, first, second, text, records: records.to_vec(), derived: 0 }
-        }
-        Breach::Refused { part, record, at, offset } => {
-            let partition = &telling.ledger.parts[part];
-            let seen = format!("the final reading found {} at {offset}", telling.record(Some(record)));
-            Witness {
-                rule: "A record is told as refused only if no attempt can have written it.".to_string(),
-                first: telling.fact(at),
-                second: telling.fact_as(partition.slots.get(offset).last_at, seen),
-                text: "The producer's word to its application is not true.".to_string(),
-                records: vec![telling.stretch(partition, offset, offset.saturating_add(1), vec![record])],
-                derived: 0,
-            }
         }
         Breach::Gap { part, client, missing, acked, told, read } => {
             let partition = &telling.ledger.parts[part];

@@ -14,7 +14,13 @@ pub(crate) const PROPERTY: Property = Property {
                   consumers read different records at one offset after the next fail-over. Judged at every append, the metadata \
                   log included. Excused: what a follower copied while its leader's copy of those offsets was damaged, or \
                   while a frame between the two arrived other than it was sent; and what it holds behind that.",
+    rules: &[CONTIGUOUS, EPOCH_FELL, RIVAL, UNWRITTEN],
 };
+
+const CONTIGUOUS: &str = "A log is contiguous.";
+const EPOCH_FELL: &str = "Leader epochs never fall within a log.";
+const RIVAL: &str = "Batches of the same offset and leader epoch are the same, and so is everything before them.";
+const UNWRITTEN: &str = "A follower appends only what the leader of that epoch wrote there.";
 
 #[derive(Clone, Copy, Debug)]
 struct Breach {
@@ -62,19 +68,22 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
     let parent = version.parent.map(|parent| partition.version(parent).first);
     let (rule, first, text) = match breach.fault {
         AppendFault::Gap { end } => (
-            "A log is contiguous.",
+            CONTIGUOUS,
             parent.unwrap_or(breach.at),
             format!("That log ended at {end}, and the append begins at {}.", version.base),
         ),
         AppendFault::EpochFell { before } => (
-            "Leader epochs never fall within a log.",
+            EPOCH_FELL,
             parent.unwrap_or(breach.at),
             format!("A batch of epoch {} follows one of epoch {before}.", version.epoch),
         ),
-        AppendFault::Rival { other } => (
-            "Batches of the same offset and leader epoch are the same, and so is everything before them.",
-            partition.version(other).first,
-            rivals(partition, other, breach.version),
+        AppendFault::Rival { other } => {
+            (RIVAL, partition.version(other).first, rivals(partition, other, breach.version))
+        }
+        AppendFault::Unwritten => (
+            UNWRITTEN,
+            parent.unwrap_or(breach.at),
+            format!("Nobody wrote that batch of epoch {} before this follower had it.", version.epoch),
         ),
     };
     let records = telling.stretch(partition, version.base, version.last.saturating_add(1), Vec::new());

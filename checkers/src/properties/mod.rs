@@ -12,6 +12,7 @@ mod no_panic;
 mod one_leader_per_epoch;
 mod producer_order;
 mod recovery;
+mod refused_stay_out;
 mod serves_after_heal;
 
 use crate::ledger::{Effect, Ledger};
@@ -44,6 +45,7 @@ pub(crate) const ALL: &[Property] = &[
     high_watermark::PROPERTY,
     ack_after_commit::PROPERTY,
     acked_survive::PROPERTY,
+    refused_stay_out::PROPERTY,
     idempotence::PROPERTY,
     producer_order::PROPERTY,
     consumers_read_committed::PROPERTY,
@@ -62,6 +64,7 @@ pub(crate) fn judges() -> Vec<Box<dyn Judge>> {
         Box::new(high_watermark::HighWatermark::default()),
         Box::new(ack_after_commit::AckAfterCommit::default()),
         Box::new(acked_survive::AckedSurvive::default()),
+        Box::new(refused_stay_out::RefusedStayOut::default()),
         Box::new(idempotence::Idempotence::default()),
         Box::new(producer_order::ProducerOrder::default()),
         Box::new(consumers_read_committed::ReadCommitted::default()),

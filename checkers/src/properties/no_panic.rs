@@ -12,7 +12,10 @@ pub(crate) const PROPERTY: Property = Property {
     premise: "a process or a client began",
     explanation: "An assertion that fails is a bug by itself: the code met a state that its author held for impossible. In a \
                   real process it ends the process (exit 70); in a run it ends the run, and what follows was not tested.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "No input and no fault may make the stack panic";
 
 #[derive(Default)]
 pub(crate) struct NoPanic {
@@ -43,7 +46,7 @@ impl Judge for NoPanic {
     fn verdict(&mut self, telling: Telling) -> Verdict {
         conclude(&self.panics, self.began, "no process began", |(before, at, location)| Witness {
             // With its place: two assertions that fail are two findings.
-            rule: format!("No input and no fault may make the stack panic; it did at {location}."),
+            rule: format!("{RULE}; it did at {location}."),
             first: telling.fact(*before),
             second: telling.fact(*at),
             text: "The first is the last thing that was seen before the panic.".to_string(),

@@ -15,7 +15,10 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "The leader epoch is what stale messages are told from valid ones by. If two brokers, or one broker before and \
                   after a crash, write in one epoch, two different records can carry the same offset and epoch, and no \
                   comparison of epochs can ever find out. The metadata log is judged likewise.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "In one leader epoch one life of one broker leads.";
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
@@ -69,7 +72,7 @@ impl Judge for OneLeader {
             self.later,
             "no partition had a second leader epoch",
             |(part, epoch, first, second)| Witness {
-                rule: "In one leader epoch one life of one broker leads.".to_string(),
+                rule: RULE.to_string(),
                 first: telling.fact(*first),
                 second: telling.fact(*second),
                 text: format!("Both claim epoch {epoch} of {}.", telling.part(*part)),

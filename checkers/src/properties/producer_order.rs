@@ -15,7 +15,10 @@ pub(crate) const PROPERTY: Property = Property {
                   (max.in.flight.requests.per.connection); without idempotence the order is not promised and not judged. \
                   Records that stand elsewhere than they were acknowledged are another finding, and excused are sessions that \
                   changed in between and partitions that lost committed records.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "Records of one idempotent producer stand in a partition in the order in which it sent them.";
 
 #[derive(Default)]
 pub(crate) struct ProducerOrder {
@@ -107,7 +110,7 @@ fn witness(telling: Telling, part: usize, early: Placed, late: Placed) -> Witnes
     };
     let stretch = |(record, offset): Placed| telling.stretch(partition, offset, offset.saturating_add(1), vec![record]);
     Witness {
-        rule: "Records of one idempotent producer stand in a partition in the order in which it sent them.".to_string(),
+        rule: RULE.to_string(),
         first: fact(early),
         second: fact(late),
         text: format!("Record {} was sent before record {} and stands behind it.", early.0.number, late.0.number),

@@ -15,7 +15,12 @@ pub(crate) const PROPERTY: Property = Property {
                   byte for byte (the digest over all batches tells). Damage to the file of that log excuses the loss of the \
                   damaged batch and of what stands behind it, and no more; what a lying sync promised is excused only by \
                   power loss.",
+    rules: &[CHANGED, LOST_BY_CRASH, LOST_FLUSHED],
 };
+
+const CHANGED: &str = "What a log keeps over a restart is unchanged.";
+const LOST_BY_CRASH: &str = "A crash of the process loses nothing that was written: the page cache stays.";
+const LOST_FLUSHED: &str = "What was flushed survives power loss.";
 
 #[derive(Clone, Copy, Debug)]
 enum Rule {
@@ -83,17 +88,17 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
     let Before { end, flushed, .. } = breach.before;
     let (rule, text) = match breach.rule {
         Rule::Changed => (
-            "What a log keeps over a restart is unchanged.",
+            CHANGED,
             format!(
                 "The batches that {node} found in {part} are not those that it had appended (its log ended at {end})."
             ),
         ),
         Rule::LostByCrash => (
-            "A crash of the process loses nothing that was written: the page cache stays.",
+            LOST_BY_CRASH,
             format!("{node} lost no power since its last start, yet {part}, which ended at {end}, is shorter now."),
         ),
         Rule::LostFlushed => (
-            "What was flushed survives power loss.",
+            LOST_FLUSHED,
             format!("{node} had flushed {part} below {flushed}, and does not hold all of that any more."),
         ),
     };

@@ -16,7 +16,10 @@ pub(crate) const PROPERTY: Property = Property {
                   there still, which no replica and no reader takes, and a node whose own files are damaged. Where a script heals \
                   only a sufficient core, nothing is asked of those that are left out, nor of a partition of which nobody \
                   else is in sync.",
+    rules: &[RULE],
 };
+
+const RULE: &str = "A healed cluster comes to rest within its bound, accepts writes and gives every partition to read.";
 
 #[derive(Clone, Copy, Debug)]
 enum Breach {
@@ -151,13 +154,5 @@ fn witness(telling: Telling, healed: u32, breach: Breach) -> Witness {
         }
         Breach::NotWritten { at } => (telling.fact(at), "A write after the heal was not acknowledged.".to_string()),
     };
-    Witness {
-        rule: "A healed cluster comes to rest within its bound, accepts writes and gives every partition to read."
-            .to_string(),
-        first: telling.fact(healed),
-        second,
-        text,
-        records: Vec::new(),
-        derived: 0,
-    }
+    Witness { rule: RULE.to_string(), first: telling.fact(healed), second, text, records: Vec::new(), derived: 0 }
 }

@@ -51,6 +51,40 @@ pub struct Settings {
 
 pub const SAFE: Settings = Settings { min_insync: 1, unclean: false, acks: -1, idempotent: true };
 
+/// A run that meets every premise and breaks nothing: a leader change under load, a crash, a retry, a refusal and a reader.
+/// Node 2 leads epoch 2, all are in sync, and the log ends at 10.
+pub fn good(settings: Settings) -> Story {
+    let mut story = Story::new(settings);
+    story.produce(3);
+    story.produce(2);
+    story.read(C, 1, 0, 3, false);
+    // Node 1 dies with a batch in flight that it and node 2 hold, uncommitted; the producer repeats it to node 2.
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let stored = story.append(1, 1, batch);
+    story.replicate(1, 2);
+    story.kill(1);
+    story.lead(2, &[2, 3], Election::Clean);
+    story.commit();
+    story.answer(2, 2, &stored, true);
+    story.acked(&stored);
+    story.produce(2);
+    // A fetch while the log holds more than is committed.
+    let records = story.invoke(P, 1);
+    let batch = story.batch(records);
+    let last = story.append(2, 2, batch);
+    story.read(C, 2, 3, 9, false);
+    story.commit();
+    story.answer(2, 2, &last, false);
+    story.acked(&last);
+    story.restart(1);
+    story.follow(1);
+    story.change_isr(&[1, 2, 3]);
+    let records = story.invoke(P, 1);
+    story.refused(&records);
+    story
+}
+
 impl Story {
     pub fn new(settings: Settings) -> Story {
         let mut story = Story {
@@ -246,6 +280,13 @@ impl Story {
         }
     }
 
+    pub fn refused(&mut self, records: &[ClientRecord]) {
+        for record in records {
+            let outcome = Outcome::Refused(ErrorCode::NotEnoughReplicas);
+            self.client(record.client, Observation::Ended { tp: TP, record: *record, outcome });
+        }
+    }
+
     /// The whole way of one batch with acks=all: append, replicate, commit, answer, told.
     pub fn produce(&mut self, count: u32) -> Batch {
         let records = self.invoke(P, count);
@@ -323,16 +364,15 @@ impl Story {
     /// A consumer reads `from..to` from a node.
     pub fn read(&mut self, client: ClientId, node: i32, from: i64, to: i64, finally: bool) -> usize {
         let records = self.records(node)[from as usize..to as usize].to_vec();
-        let high_watermark = self.end(node);
-        self.node(node, Observation::FetchServed { tp: TP, from, to, high_watermark });
+        self.node(node, Observation::FetchServed { tp: TP, from, to, high_watermark: to });
         self.client(client, Observation::Read { tp: TP, offset: from, records, finally })
     }
 
     /// Heal, rest, one write, one reading.
     pub fn finish(mut self) -> Story {
         self.world(World::Healed);
-        self.change_isr(&[1, 2, 3]);
         (1..=3).filter(|node| *node != self.leader).collect::<Vec<_>>().into_iter().for_each(|node| self.follow(node));
+        self.change_isr(&[1, 2, 3]);
         self.commit();
         self.world(World::Settled { ok: true, why: String::new() });
         self.produce(1);

@@ -69,6 +69,10 @@ pub fn version_repeated(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     version_moved(scene, draws, -1)
 }
 
+pub fn version_skipped(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    version_moved(scene, draws, 1)
+}
+
 fn version_moved(scene: &mut Scene, draws: &mut Draws, by: i32) -> Option<()> {
     let (_, at) = decision(scene, draws, |_, _| true)?;
     let Observation::PartitionChanged { partition_epoch, .. } = scene.observation(at) else { return None };
@@ -80,10 +84,26 @@ pub fn leader_epoch_kept(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     epoch_moved(scene, draws, -1)
 }
 
+pub fn leader_epoch_skipped(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    epoch_moved(scene, draws, 1)
+}
+
 fn epoch_moved(scene: &mut Scene, draws: &mut Draws, by: i32) -> Option<()> {
     let (_, at) = decision(scene, draws, |before, now| elects(before, now).is_some())?;
     let Observation::PartitionChanged { leader_epoch, .. } = scene.observation(at) else { return None };
     *leader_epoch += by;
+    Some(())
+}
+
+/// A broker is fenced, and elected all the same.
+pub fn fenced_elected(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (before, at) = decision(scene, draws, |before, now| elects(before, now).is_some())?;
+    let Observation::PartitionChanged { leader: Some(broker), .. } = scene.observation(at).clone() else { return None };
+    let Event::Stack { source: klamm_base::Source::Node(controller), .. } = scene.entries[at].event else {
+        return None;
+    };
+    scene.insert(at + 1, controller, Observation::BrokerFenced { broker, fenced: false });
+    scene.insert(before + 1, controller, Observation::BrokerFenced { broker, fenced: true });
     Some(())
 }
 
@@ -203,6 +223,13 @@ pub fn epoch_fell(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     Some(())
 }
 
+pub fn epoch_unwritten(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let at = append(scene, draws, |at, node, (tp, ..)| never_loaded_again(scene, at, node, tp).then_some(at))?;
+    let Observation::Appended { leader_epoch, .. } = scene.observation(at) else { return None };
+    *leader_epoch += 1;
+    Some(())
+}
+
 pub fn mark_back(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     let (at, node, lower, same) = scene.place_told(draws, |at, node, it| {
         let mark = leader_mark(node, it)?;
@@ -288,6 +315,30 @@ pub fn mark_under_minimum(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     *committed = vec![node];
     scene.insert(at + 1, node, view);
     scene.insert(at, node, alone);
+    Some(())
+}
+
+/// A replica joins the ISR while its log ends below the high watermark: its last append comes only after the leader has proposed it.
+pub fn joined_early(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, append) = scene.place_told(draws, |at, node, it| {
+        let Observation::LeaderIsr { tp, leader_epoch, maximal, .. } = it else { return None };
+        let Observation::LeaderIsr { leader_epoch: before, maximal: known, .. } = scene.view(node, *tp, at)? else {
+            return None;
+        };
+        let joined = maximal.iter().find(|node| !known.contains(node)).filter(|_| before == *leader_epoch)?;
+        let mark = scene.told_before(at).find_map(|(_, who, it)| leader_mark(who, it).filter(|it| it.tp == *tp))?;
+        // Nothing happened to its log since: no start, no cut.
+        let last = scene.log(*joined, *tp, at).pop().filter(|last| last.last + 1 == mark.to)?;
+        let quiet = |(_, who, it): (usize, NodeId, &Observation)| {
+            let disturbs = match it {
+                Observation::LogLoaded { tp: of, .. } | Observation::Truncated { tp: of, .. } => of == tp,
+                _ => false,
+            };
+            who != *joined || !disturbs
+        };
+        scene.told_from(last.at).take_while(|(index, ..)| *index < at).all(quiet).then_some((at, last.at))
+    })?;
+    scene.delay(append, at);
     Some(())
 }
 

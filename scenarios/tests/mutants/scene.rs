@@ -240,6 +240,14 @@ impl Scene {
         self.entries.insert(to, entry);
     }
 
+    /// Entry `from` happens only after entry `to`.
+    pub fn delay(&mut self, from: usize, to: usize) {
+        assert!(from <= to, "only what comes earlier can come later");
+        let mut entry = self.entries.remove(from);
+        entry.at_ns = self.entries[to - 1].at_ns;
+        self.entries.insert(to, entry);
+    }
+
     /// The same append once more, before entry `at`, by a follower.
     pub fn append_again(&mut self, node: NodeId, stored: &Stored, at: usize) {
         let again = match &self.entries[stored.at].event {

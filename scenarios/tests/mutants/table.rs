@@ -44,6 +44,10 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("elections", "version-repeated", brokers::version_repeated, "a decision has the version of the one before"),
     mutant("elections", "leader-epoch-kept", brokers::leader_epoch_kept, "a new leader has the epoch of the old one")
         .also(&["one-leader-per-epoch"]),
+    mutant("elections", "version-skipped", brokers::version_skipped, "a decision skips a version"),
+    mutant("elections", "leader-epoch-skipped", brokers::leader_epoch_skipped, "a new leader skips an epoch")
+        .also(&["one-leader-per-epoch"]),
+    mutant("elections", "fenced-elected", brokers::fenced_elected, "a broker that is fenced is elected"),
     mutant(
         "one-leader-per-epoch",
         "two-leaders",
@@ -65,11 +69,24 @@ pub const MUTANTS: &[Mutant] = &[
         .also(&["high-watermark", "acked-survive"]),
     mutant("log-matching", "epoch-fell", brokers::epoch_fell, "a follower appends a batch of an older epoch")
         .also(&["high-watermark"]),
+    mutant(
+        "log-matching",
+        "epoch-unwritten",
+        brokers::epoch_unwritten,
+        "a follower appends a batch of an epoch in which nobody wrote it",
+    )
+    .also(&["high-watermark"]),
     mutant("high-watermark", "mark-back", brokers::mark_back, "a leader's high watermark goes back"),
     mutant("high-watermark", "mark-early", brokers::mark_early, "a leader commits before a follower in sync has it"),
     mutant("high-watermark", "follower-ahead", brokers::follower_ahead, "a follower's high watermark leads"),
     mutant("high-watermark", "mark-beyond-end", brokers::mark_beyond_end, "a high watermark passes its log's end"),
     mutant("high-watermark", "mark-under-minimum", brokers::mark_under_minimum, "a leader that is alone commits"),
+    mutant(
+        "high-watermark",
+        "joined-early",
+        brokers::joined_early,
+        "a replica joins the ISR before it has what is committed",
+    ),
     mutant("high-watermark", "cut-in-sync", brokers::cut_in_sync, "a follower in sync cuts what is committed"),
     mutant("high-watermark", "leader-lacks", brokers::leader_lacks, "an elected leader lacks what is committed")
         .also(&["acked-survive"]),
@@ -93,6 +110,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("acked-survive", "acked-elsewhere", clients::acked_elsewhere, "a producer was told another offset"),
     mutant("acked-survive", "refused-is-acked", clients::refused_is_acked, "a refused record was told as written"),
     mutant("acked-survive", "lost-is-read", clients::lost_is_read, "what an unclean election gave up is there again"),
+    mutant("refused-stay-out", "acked-is-refused", clients::acked_is_refused, "a written record was told as refused"),
     mutant("idempotence", "batch-twice", brokers::batch_twice, "a batch is appended and committed a second time"),
     mutant(
         "idempotence",
@@ -101,7 +119,6 @@ pub const MUTANTS: &[Mutant] = &[
         "the record before an acknowledged one, in flight with it, is gone",
     ),
     mutant("producer-order", "batches-swapped", clients::batches_swapped, "two records stand in the other order"),
-    mutant("idempotence", "acked-is-refused", clients::acked_is_refused, "a written record was refused"),
     mutant("consumers-read-committed", "value-dropped", clients::value_dropped, "a consumer was not given a value"),
     mutant("consumers-read-committed", "values-swapped", clients::values_swapped, "it was given two in other places"),
     mutant("consumers-read-committed", "value-doubled", clients::value_doubled, "it was given one twice"),
