@@ -282,7 +282,8 @@ fn ctrl_c_finishes_the_running_seeds_and_reports_what_was_run() {
     let stdout = text(&output.stdout);
     assert!(stdout.contains(&format!("interrupted: 0..{seeds} of 0.. were run")), "{stdout}");
     assert!(!stdout.contains("though required"), "what it had no time to test is no news: {stdout}");
-    assert_eq!(result(Path::new(&dir))["ended"], "interrupted");
+    let result = result(Path::new(&dir));
+    assert_eq!((&result["ended"], &result["campaign"]["seeds"]), (&"interrupted".into(), &"0..".into()), "{result}");
 }
 
 #[test]
@@ -320,9 +321,9 @@ fn fresh_seeds_are_drawn_told_first_and_can_be_repeated() {
     let fresh = campaign(&["--fresh", "--seeds", "2", "--json", "--out", &dir], &[]);
     let stdout = text(&fresh.stdout);
     let result = result(Path::new(&dir));
-    let seeds = result["seeds"].as_u64();
-    assert_eq!((seeds, result["fresh"].as_bool()), (Some(2), Some(true)), "{result}");
-    let range = result["seed_range"].as_str().unwrap();
+    let (seeds, asked) = (result["seeds"].as_u64(), &result["campaign"]);
+    assert_eq!((seeds, asked["fresh"].as_bool()), (Some(2), Some(true)), "{result}");
+    let range = asked["seeds"].as_str().unwrap();
     let told = format!(
         "fresh seeds {range}; repeat them with: cargo run --release -- campaign --profile core --seed-range {range}"
     );

@@ -150,14 +150,13 @@ impl Ending<'_> {
         if owed { self.tally.never_hit(&self.profile.marks()) } else { Vec::new() }
     }
 
-    /// `result.json`: the same for the same seeds, whoever ran them, how fast and how often he was killed.
+    /// `result.json`: what was asked for, what was run of it, and its answer. The same for the same seeds, whoever ran them, how fast and how often he was killed.
     fn result(&self, json: &CampaignJson) -> String {
-        let mut result = serde_json::to_value(self.head).expect("a head becomes JSON");
-        let mut counts = serde_json::to_value(json).expect("a campaign becomes JSON");
-        let counts = counts.as_object_mut().expect("an object");
-        counts.remove("wall_seconds");
-        counts.insert("ended".to_owned(), self.ended.word().into());
-        result.as_object_mut().expect("an object").append(counts);
+        let mut result = serde_json::to_value(json).expect("a campaign becomes JSON");
+        let fields = result.as_object_mut().expect("an object");
+        fields.remove("wall_seconds");
+        fields.insert("campaign".to_owned(), serde_json::to_value(self.head).expect("a head becomes JSON"));
+        fields.insert("ended".to_owned(), self.ended.word().into());
         serde_json::to_string_pretty(&result).expect("a value becomes JSON")
     }
 
