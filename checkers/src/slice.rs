@@ -45,7 +45,10 @@ pub(crate) fn slice(telling: Telling, witness: &Witness) -> Vec<Fact> {
     if one.max(two) >= entries.len() {
         return Vec::new();
     }
-    let subject = subject(entries, witness, (one.min(two), one.max(two)));
+    let mut subject = subject(entries, witness, (one.min(two), one.max(two)));
+    if subject.records.is_empty() {
+        subject.records.extend(acknowledged(telling, &subject));
+    }
     let mut chosen = candidates(entries, &subject);
     // The nearest, and of those the latest, but the first of all: what is told of a record begins with its append.
     chosen.sort_by_key(|(nearness, at)| (*nearness, std::cmp::Reverse(*at)));
@@ -55,6 +58,13 @@ pub(crate) fn slice(telling: Telling, witness: &Witness) -> Vec<Fact> {
     chosen.truncate(LONGEST);
     chosen.sort_by_key(|(_, at)| *at);
     chosen.into_iter().map(|(_, at)| told(telling, witness, at)).collect()
+}
+
+/// The first record that a client was told stands at the offsets of the subject, where the witness names none.
+fn acknowledged(telling: Telling, subject: &Subject) -> Option<ClientRecord> {
+    let (tp, (from, to)) = subject.offsets.first_key_value()?;
+    let partition = telling.ledger.parts.iter().find(|part| part.tp == *tp)?;
+    (*from..*to).take(LONGEST).find_map(|offset| partition.slots.get(offset).acked.record())
 }
 
 /// The witness's own words for its own facts.

@@ -523,3 +523,36 @@ fn decisions_that_contradict_each_other_break_the_elections() {
     });
     assert_eq!(story.violated(), ["elections"]);
 }
+
+#[test]
+fn what_was_answered_before_its_commit_and_then_lost_is_two_findings_and_the_answer_comes_first() {
+    let mut story = Story::new(SAFE);
+    story.produce(2);
+    let records = story.invoke(P, 1);
+    let batch = story.batch(records);
+    let stored = story.append(1, 1, batch);
+    story.answer(1, 1, &stored, false);
+    story.acked(&stored);
+    story.kill(1);
+    story.lead(2, &[2, 3], Election::Clean);
+    story.produce(1);
+    story.restart(1);
+    let story = story.finish();
+    assert_eq!(story.judge().violated(), ["ack-after-commit", "acked-survive"]);
+    assert!(witness(&story, "acked-survive").text.contains("never below a high watermark"));
+}
+
+#[test]
+fn a_consumer_that_is_handed_what_was_never_committed_is_found() {
+    let mut story = tale();
+    let records = story.invoke(P, 1);
+    let batch = story.batch(records.clone());
+    story.append(2, 2, batch);
+    story.client(C, Observation::Positioned { tp: TP, offset: 6 });
+    let read = vec![Some(records[0])];
+    story.client(C, Observation::Read { tp: TP, offset: 6, records: read, finally: false });
+    story.commit();
+    story.unknown(&records);
+    let story = story.finish();
+    assert_eq!(story.violated(), ["consumers-read-committed"]);
+}

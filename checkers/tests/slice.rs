@@ -51,6 +51,15 @@ fn a_loss_is_told_from_the_append_to_the_leader_that_lacks_it() {
 }
 
 #[test]
+fn a_cut_of_committed_records_is_told_with_what_a_client_was_told_of_them() {
+    let mut story = good(SAFE);
+    story.cut(3, 9, TruncationCause::HighWatermark);
+    let told = lines(&story.judge(), "high-watermark");
+    assert!(told.iter().any(|line| line.ends_with("p1 was told that its record 9 in orders-0 is written at offset 9")));
+    assert!(told.last().is_some_and(|line| line.contains("node 3 cut orders-0 to 9")), "{told:#?}");
+}
+
+#[test]
 fn a_story_is_short_in_the_order_of_the_history_and_holds_both_facts() {
     let mut long = good(SAFE);
     for _ in 0..40 {
