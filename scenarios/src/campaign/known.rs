@@ -16,7 +16,7 @@ pub struct Known {
     /// Only in this seed.
     pub seed: Option<u64>,
     /// Only if the rule that was broken contains these words.
-    pub rule: Option<String>,
+    pub rule: Option<Spanned<String>>,
     /// Why it is not repaired yet.
     pub why: String,
     /// Where it is talked about.
@@ -62,7 +62,7 @@ impl Known {
         };
         self.property.get_ref() == property
             && self.may_occur(profile, seed)
-            && self.rule.as_ref().is_none_or(|words| rule.contains(words.as_str()))
+            && self.rule.as_ref().is_none_or(|words| rule.contains(words.get_ref().as_str()))
     }
 
     fn may_occur(&self, profile: &str, seed: u64) -> bool {
@@ -87,8 +87,21 @@ impl Known {
             Some(profile) if !crate::library::profiles().contains(&profile.get_ref().as_str()) => {
                 Err(wrong(profile, "profile", crate::library::profiles()))
             }
-            _ => Ok(()),
+            _ => self.check_rule(source),
         }
+    }
+
+    /// A panic's place follows its rule, so its words may be any.
+    fn check_rule(&self, source: &Source) -> Result<(), Box<ScriptError>> {
+        let (Some(words), Some(property)) = (&self.rule, klamm_checkers::property(self.property.get_ref())) else {
+            return Ok(());
+        };
+        let has_place = property.name == "no-panic";
+        if has_place || property.rules.iter().any(|rule| rule.contains(words.get_ref().as_str())) {
+            return Ok(());
+        }
+        let message = format!("no rule of `{}` contains `{}`", property.name, words.get_ref());
+        Err(source.error(words.span(), message, Some(format!("its rules: {}", property.rules.join(" ")))))
     }
 }
 
@@ -129,7 +142,10 @@ mod tests {
         assert_eq!(explains(""), met);
         assert_eq!((explains("profile = \"core\""), explains("profile = \"storm\"")), (met.clone(), None));
         assert_eq!((explains("seed = 7"), explains("seed = 8")), (met.clone(), None));
-        assert_eq!((explains("rule = \"acknowledged record\""), explains("rule = \"order\"")), (met, None));
+        assert_eq!(
+            (explains("rule = \"acknowledged record\""), explains("rule = \"setting gives it up\"")),
+            (met, None)
+        );
     }
 
     #[test]
@@ -146,9 +162,22 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test that reads the sources")]
+    fn the_list_that_the_readme_shows_can_be_taken() {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/README.md")).unwrap();
+        let list = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert_eq!(Knowns::from_toml("README.md", list).unwrap().all().len(), 1);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line_and_the_nearest_word() {
         let message = |more| list(more).unwrap_err().to_string();
         assert_eq!(message("seeds = 7"), "known.toml:5:1: unknown key `seeds`; did you mean `seed`?");
+        let rule = message("rule = \"order\"");
+        assert!(
+            rule.starts_with("known.toml:5:8: no rule of `acked-survive` contains `order`; its rules: An ack"),
+            "{rule}"
+        );
         let profile = message("profile = \"cor\"");
         assert_eq!(profile, "known.toml:5:11: there is no profile `cor`; did you mean `core`?");
         let property = Knowns::from_toml("k.toml", "[[known]]\nproperty = \"acked-survives\"\nwhy = \"\"\nlink = \"\"");

@@ -35,7 +35,7 @@ Examples:
   klamm campaign --junit junit.xml --known known.toml              for CI
 
 Ctrl-C finishes the seeds that run and reports those that were run; again, it ends at once (130). An interrupted campaign \
-exits 1 or 4 as its verdicts say, else 0: what it had no time to test is no news. SIGTERM does the same and exits 143 \
+exits as its verdicts say (1, 3, 4), else 0: what it had no time to test is no news. SIGTERM does the same and exits 143 \
 instead of 0, so that no scheduler takes half a campaign for a whole one.
 A seed on which Klamm itself panics is told with its line and counted by itself; it tested nothing, so the exit is 3 if \
 nothing worse was found.
