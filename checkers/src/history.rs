@@ -179,6 +179,27 @@ pub enum HistoryError {
         /// What is wrong, and at which column.
         message: String,
     },
+    /// It was cut: a whole history tells at its end how many entries it has.
+    #[error(
+        "line {line}: the history is cut: {entries} entries, and then a last line `{{\"entries\":{entries}}}` was expected \
+         but the file ends"
+    )]
+    Cut {
+        /// From 1: where the file ends.
+        line: usize,
+        /// How many whole entries came before.
+        entries: usize,
+    },
+    /// The end of a history says that it has another number of entries, or something follows it.
+    #[error("line {line}: the history ends here with {told} entries, but {found} are in the file")]
+    Miscounted {
+        /// From 1.
+        line: usize,
+        /// As the end says.
+        told: usize,
+        /// As read.
+        found: usize,
+    },
     /// Entries must ascend: a judge's answer depends on their order.
     #[error(
         "line {line}: entry {seq} at {at_ns} ns comes after entry {previous} at {previous_ns} ns; a history is in order"
@@ -215,34 +236,79 @@ impl History {
         self.entries.push(Entry { seq, at_ns, event });
     }
 
-    /// Writes one JSON object a line. The same history always gives the same bytes.
+    /// Writes one JSON object a line, and a last one that tells how many they are. The same history always gives the same bytes.
     pub fn to_json_lines(&self, mut to: impl Write) -> Result<(), HistoryError> {
         for (index, entry) in self.entries.iter().enumerate() {
             let line = index + 1;
             serde_json::to_writer(&mut to, entry).map_err(|error| HistoryError::Io { line, source: error.into() })?;
             to.write_all(b"\n").map_err(|source| HistoryError::Io { line, source })?;
         }
-        to.flush().map_err(|source| HistoryError::Io { line: self.entries.len(), source })
+        let entries = self.entries.len();
+        let end = writeln!(to, "{{\"entries\":{entries}}}").and_then(|()| to.flush());
+        end.map_err(|source| HistoryError::Io { line: entries + 1, source })
     }
 
     /// Reads what [`Self::to_json_lines`] wrote; empty lines are skipped.
     pub fn from_json_lines(from: impl BufRead) -> Result<History, HistoryError> {
         let mut history = History::default();
         let mut nodes = crate::NodeNames::default();
+        let (mut line, mut end) = (0, None);
         for (index, text) in from.lines().enumerate() {
-            let line = index + 1;
+            line = index + 1;
             let text = text.map_err(|source| HistoryError::Io { line, source })?;
             if text.trim().is_empty() {
                 continue;
             }
-            let entry: Entry = serde_json::from_str(&text)
-                .map_err(|error| HistoryError::Malformed { line, message: error.to_string() })?;
-            check(&history, &entry, line)?;
-            nodes.learn_all(&entry).map_err(|node| HistoryError::TooManyNodes { line, node, limit: crate::NODES })?;
-            history.entries.push(entry);
+            let found = history.entries.len();
+            if let Some(told) = end {
+                return Err(HistoryError::Miscounted { line, told, found: found + 1 });
+            }
+            match parse(&text, line, found)? {
+                Line::End { entries } if entries != found => {
+                    return Err(HistoryError::Miscounted { line, told: entries, found });
+                }
+                Line::End { entries } => end = Some(entries),
+                Line::Entry(entry) => {
+                    check(&history, &entry, line)?;
+                    nodes.learn_all(&entry).map_err(|node| HistoryError::TooManyNodes {
+                        line,
+                        node,
+                        limit: crate::NODES,
+                    })?;
+                    history.entries.push(entry);
+                }
+            }
         }
+        end.map(|_| ()).ok_or(HistoryError::Cut { line: line + 1, entries: history.entries.len() })?;
         Ok(history)
     }
+}
+
+/// A line of a saved history.
+enum Line {
+    Entry(Entry),
+    /// The last one.
+    End {
+        entries: usize,
+    },
+}
+
+/// Reads a line; `entries` came before it.
+fn parse(text: &str, line: usize, entries: usize) -> Result<Line, HistoryError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct End {
+        entries: usize,
+    }
+    let parsed = if text.starts_with("{\"entries\"") {
+        serde_json::from_str(text).map(|End { entries }| Line::End { entries })
+    } else {
+        serde_json::from_str(text).map(Line::Entry)
+    };
+    parsed.map_err(|error| match error.is_eof() {
+        true => HistoryError::Cut { line, entries },
+        false => HistoryError::Malformed { line, message: error.to_string() },
+    })
 }
 
 fn check(history: &History, entry: &Entry, line: usize) -> Result<(), HistoryError> {

@@ -1,5 +1,6 @@
 //! The judges: a [`History`] goes in, a [`Verdict`] of each property comes out. Pure: no clock, no file, no randomness.
 
+pub mod blackbox;
 mod confusion;
 mod history;
 mod ledger;

@@ -37,7 +37,8 @@ fn a_saved_history_is_judged_alike_and_saved_alike() {
     assert_eq!(again, story.history);
     assert_eq!(saved(&again), bytes);
     assert_eq!(judge(&again), judge(&story.history));
-    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), story.history.entries.len());
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, story.history.entries.len() + 1, "an entry a line, and the end");
 }
 
 #[test]
@@ -52,12 +53,29 @@ fn what_is_no_history_is_refused_with_its_line() {
         (good.replace("healed", "heeled"), 1),
         (good.replace("\"seq\":1", "\"seq\":-1"), 1),
         (format!("{good}\n{}", &entry(2, 9)[..20]), 2),
+        (format!("{good}\n"), 2),
+        (format!("{good}\n{{\"entries\":2}}\n"), 2),
+        (format!("{good}\n{{\"entries\":"), 2),
+        (format!("{good}\n{{\"entries\":1}}\n{}\n", entry(2, 9)), 3),
+        (String::new(), 1),
     ] {
         let error = read(text.as_bytes()).expect_err(&text);
         assert!(error.to_string().starts_with(&format!("line {line}: ")), "{error}");
     }
     assert!(read(&[0xff, 0xfe, b'\n']).is_err(), "no text at all");
-    assert_eq!(read(b"\n\n").unwrap(), History::default());
+    assert_eq!(read(b"\n{\"entries\":0}\n\n").unwrap(), History::default());
+}
+
+#[test]
+fn a_history_cut_anywhere_is_refused() {
+    let mut story = Story::new(SAFE);
+    story.produce(1);
+    let bytes = saved(&story.finish().history);
+    for end in 0..bytes.len() - 1 {
+        let error = read(&bytes[..end]).expect_err("it is cut");
+        let lines = bytes[..end + 1].iter().filter(|byte| **byte == b'\n').count();
+        assert!(error.to_string().starts_with(&format!("line {}: ", lines + 1)), "{error}");
+    }
 }
 
 #[test]
@@ -83,7 +101,8 @@ fn no_history_makes_a_judge_panic() {
     story.follow(1);
     let story = story.finish();
     let text = String::from_utf8(saved(&story.history)).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = text.lines().take(story.history.entries.len()).collect();
+    let whole = |lines: Vec<&str>| format!("{}\n{{\"entries\":{}}}\n", lines.join("\n"), lines.len());
     for at in 0..lines.len() {
         for extreme in ["-9223372036854775808", "9223372036854775807", "-1", "4294967295", "1152921504606846976"] {
             for field in [
@@ -101,14 +120,14 @@ fn no_history_makes_a_judge_panic() {
                 let Some(changed) = changed else { continue };
                 let all =
                     lines.iter().enumerate().map(|(index, line)| if index == at { changed.as_str() } else { line });
-                if let Ok(history) = read(all.collect::<Vec<_>>().join("\n").as_bytes()) {
+                if let Ok(history) = read(whole(all.collect()).as_bytes()) {
                     assert_eq!(judge(&history).operations, lines.len() as u64);
                 }
             }
         }
         // Left out, and told twice.
         let without = lines.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, line)| *line);
-        let history = read(without.collect::<Vec<_>>().join("\n").as_bytes()).unwrap();
+        let history = read(whole(without.collect()).as_bytes()).unwrap();
         assert_eq!(judge(&history).operations, lines.len() as u64 - 1);
         let mut twice = story.history.clone();
         twice.entries.insert(at, twice.entries[at].clone());

@@ -103,7 +103,7 @@ pub fn marks_line(hit: &BTreeMap<Mark, u64>, wanted: &[Mark], colours: bool) -> 
     page.finish()
 }
 
-fn row(page: &mut Page, name: &str, standing: Standing, obligations: u64, remark: &str) {
+pub(crate) fn row(page: &mut Page, name: &str, standing: Standing, obligations: u64, remark: &str) {
     let tone = match standing {
         Standing::Held => Tone::Good,
         Standing::Violated => Tone::Bad,
@@ -182,11 +182,11 @@ fn told_story(page: &mut Page, story: &[Fact]) {
     }
 }
 
-fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
+pub(crate) fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
     page.labelled(label, &format!("at {} (entry {}): {}", seconds(fact.at_ns), fact.seq, fact.text));
 }
 
-fn told_stretches(page: &mut Page, stretches: &[Stretch]) {
+pub(crate) fn told_stretches(page: &mut Page, stretches: &[Stretch]) {
     for stretch in stretches.iter().take(LISTED) {
         page.labelled("  records  ", &placed(stretch));
     }

@@ -72,8 +72,11 @@ Examples:
         /// The name, in one word or several.
         name: Vec<String>,
     },
-    /// Judge a saved history again.
-    #[command(after_help = "Example:\n  klamm check run.jsonl --json")]
+    /// Judge a saved history again: one of ours, or one of Jepsen's Kafka workload.
+    #[command(after_help = "\
+Examples:
+  klamm check run.jsonl --json                    the promises, and what clients alone could see
+  klamm check store/latest/history.edn            by the anomaly classes of Jepsen's Kafka workload")]
     Check(CheckArgs),
     /// Prove that seeds repeat: each one in order, in reverse, in threads, in other processes, and with tracing on.
     #[command(after_help = "\
@@ -172,7 +175,7 @@ pub struct RunArgs {
     /// Go on after a broken promise; else the run ends at the first instant at which one is broken, whatever comes later.
     #[arg(long)]
     pub to_the_end: bool,
-    /// Write the history as JSON lines.
+    /// Write the history as JSON lines, or in Jepsen's format if the file's name ends in `.edn`.
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     pub history: Option<PathBuf>,
     /// Write the world's trace as text.
@@ -188,7 +191,7 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A file that `klamm run --history` wrote.
+    /// A file that `klamm run --history` wrote, or a `history.edn` of Jepsen's.
     pub history: PathBuf,
     /// Print one JSON object as the last line.
     #[arg(long)]

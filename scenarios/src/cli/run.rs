@@ -1,11 +1,13 @@
 //! `klamm run`.
 
 use super::args::RunArgs;
+use super::check::is_named_edn;
 use super::{Bad, Exit, colours, create, repro};
 use crate::campaign::{Judged, SeedLine, Sweep, Tally, sweep};
 use crate::library::{self, Source};
 use crate::script::{Expected, Script};
 use crate::stage::{RunOptions, RunResult};
+use klamm_checkers::blackbox::edn;
 use klamm_checkers::{Report, Standing};
 use klamm_reports::{CampaignJson, FindingJson, RunJson};
 use std::io::Write;
@@ -46,8 +48,13 @@ fn one(script: &Script, args: &RunArgs) -> Result<Exit, Bad> {
         crate::stage::run(script, RunOptions { seed: None, trace: args.trace.is_some(), to_the_end: args.to_the_end });
     let wall = began.elapsed().as_secs_f64();
     if let Some(path) = &args.history {
-        let history = result.history.to_json_lines(create(path)?);
-        history.map_err(|error| Bad::plain(format!("{}: {error}", path.display())))?;
+        let file = create(path)?;
+        let written = if is_named_edn(path) {
+            edn::write(&result.history, file).map_err(|error| error.to_string())
+        } else {
+            result.history.to_json_lines(file).map_err(|error| error.to_string())
+        };
+        written.map_err(|error| Bad::plain(format!("{}: {error}", path.display())))?;
     }
     if let Some(path) = &args.trace {
         write_lines(path, &result.trace)?;
