@@ -37,7 +37,7 @@ fn lost(operations: &Operations, order: &Order, found: &mut Findings) {
     let readers = farthest_readers(operations, order, &lost);
     for number in lost {
         let value = &order.values[number as usize];
-        let Some(second) = readers.get(&value.key).copied() else { continue };
+        let second = readers.get(&value.key).copied().unwrap_or(sent(value));
         let by = excuse(named::LOST_WRITE, settings(operations, value), found);
         found.add(named::LOST_WRITE, Finding { first: sent(value), second, value: number }, by);
     }

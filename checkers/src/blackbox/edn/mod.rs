@@ -3,6 +3,7 @@
 
 mod lexer;
 mod read;
+mod values;
 mod write;
 
 pub use read::read;

@@ -1,11 +1,10 @@
 //! A Jepsen history becomes operations.
 
 use super::lexer::{Lexer, Token};
+use super::values::Values;
 use super::{EdnError, Wrong};
 use crate::blackbox::Settings;
-use crate::blackbox::operations::{
-    Does, Ended, FOREIGN, Interner, Key, NO_OFFSET, Numbers, Op, Operations, Process, Record,
-};
+use crate::blackbox::operations::{Does, Ended, Numbers, Op, Operations, Process};
 
 /// Reads a history in Jepsen's format: maps one after the other, or all of them in one vector. Invocations are paired with their
 /// completions; what is not of a client (`:process :nemesis`) is skipped.
@@ -16,18 +15,14 @@ pub fn read(text: &str) -> Result<Operations, EdnError> {
     let mut reader = Reader {
         text,
         lexer: Lexer::new(text, 0),
-        operations: Operations::default(),
-        keys: Numbers::default(),
-        values: Interner::default(),
+        values: Values::default(),
         processes: Numbers::default(),
         open: Vec::new(),
         last_index: None,
         last_time: 0,
-        records: Vec::new(),
-        listed: Vec::new(),
     };
     match reader.all() {
-        Ok(()) => Ok(reader.operations),
+        Ok(()) => Ok(reader.values.operations),
         Err(wrong) => Err(wrong.in_text(text)),
     }
 }
@@ -61,17 +56,12 @@ struct Line<'a> {
 struct Reader<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
-    operations: Operations,
-    keys: Numbers<i64>,
-    values: Interner,
+    values: Values,
     processes: Numbers<i64>,
     /// By process.
     open: Vec<Option<Open>>,
     last_index: Option<i64>,
     last_time: i64,
-    /// Of the operation being read.
-    records: Vec<Record>,
-    listed: Vec<u32>,
 }
 
 impl<'a> Reader<'a> {
@@ -108,7 +98,7 @@ impl<'a> Reader<'a> {
     fn finish(&self) -> Result<(), Wrong> {
         let open = self.open.iter().enumerate().filter_map(|(process, open)| Some((process, open.as_ref()?)));
         let Some((process, open)) = open.min_by_key(|(_, open)| open.at) else { return Ok(()) };
-        let number = self.operations.processes[process].number;
+        let number = self.values.operations.processes[process].number;
         Err(Wrong::new(
             open.at,
             format!(
@@ -265,12 +255,12 @@ impl<'a> Reader<'a> {
     }
 
     fn process(&mut self, number: i64, line: &Line) -> u32 {
-        let (operations, open) = (&mut self.operations, &mut self.open);
+        let (operations, open) = (&mut self.values.operations, &mut self.open);
         let process = self.processes.number(number, || {
             open.push(None);
             operations.add_process(Process { number, client: String::new(), settings: Settings::default() })
         });
-        let known = &mut self.operations.processes[process as usize];
+        let known = &mut self.values.operations.processes[process as usize];
         if let Some(client) = line.client.filter(|client| *client != known.client) {
             known.client = client.to_owned();
         }
@@ -288,8 +278,10 @@ impl<'a> Reader<'a> {
         line: &Line,
     ) -> Result<(), Wrong> {
         if let Some(open) = open {
-            let (number, earlier) =
-                (self.operations.processes[process as usize].number, Wrong::new(open.at, "").in_text(self.text).line);
+            let (number, earlier) = (
+                self.values.operations.processes[process as usize].number,
+                Wrong::new(open.at, "").in_text(self.text).line,
+            );
             let message = format!(
                 "process {number} begins an operation while its operation of line {earlier} is open: a process does one thing at a \
                  time"
@@ -309,161 +301,23 @@ impl<'a> Reader<'a> {
         line: &Line,
     ) -> Result<(), Wrong> {
         self.open[process as usize] = None;
-        self.records.clear();
-        self.listed.clear();
-        let value = line.value.or(open.value);
+        self.values.clear();
+        let value = line.value.or(open.value).map(|at| Lexer::new(self.text, at));
+        let moved = line.moved.map(|at| Lexer::new(self.text, at));
         let mut op = Op::new(process, open.does, ended, open.invoked, completed);
         match open.does {
             Does::Send | Does::Poll | Does::Txn => {
-                value.map_or(Ok(()), |value| self.micro_ops(value))?;
-                line.moved.map_or(Ok(()), |moved| self.moved(moved))?;
+                value.map_or(Ok(()), |mut lexer| self.values.micro_ops(&mut lexer))?;
+                moved.map_or(Ok(()), |mut lexer| self.values.moved(&mut lexer))?;
             }
             Does::Assign | Does::Subscribe => {
-                value.map_or(Ok(()), |value| self.key_list(&mut Lexer::new(self.text, value)))?;
+                value.map_or(Ok(()), |mut lexer| self.values.key_list(&mut lexer))?;
                 op.from_beginning = line.from_beginning && open.does == Does::Assign;
             }
             Does::Crash | Does::Describe => {}
         }
-        self.operations.push(op, &self.records, &self.listed);
+        self.values.operations.push(op, &self.values.records, &self.values.listed);
         Ok(())
-    }
-
-    fn key(&mut self, number: i64) -> u32 {
-        let operations = &mut self.operations;
-        self.keys.number(number, || operations.add_key(Key { number, partition: None }))
-    }
-
-    fn value(&mut self, key: u32, name: i64) -> u32 {
-        let (value, is_new) = self.values.number(key, name);
-        if is_new {
-            self.operations.add_value(name);
-        }
-        value
-    }
-
-    /// `[[:send 3 [41 17]] [:poll {2 [[8 5] [9 6]]}]]`
-    fn micro_ops(&mut self, at: usize) -> Result<(), Wrong> {
-        let mut lexer = Lexer::new(self.text, at);
-        open(&mut lexer, "a vector of micro-operations")?;
-        while self.enter(&mut lexer, "a micro-operation such as `[:poll]` or `[:send 3 17]`")? {
-            match lexer.next()? {
-                Token::Keyword("send") => self.sent(&mut lexer)?,
-                Token::Keyword("poll") => self.polled(&mut lexer)?,
-                token => return Err(expected(&lexer, &token, "`:send` or `:poll`")),
-            }
-        }
-        Ok(())
-    }
-
-    /// True if a vector opens, false if the one around it closes.
-    fn enter(&self, lexer: &mut Lexer, what: &str) -> Result<bool, Wrong> {
-        match lexer.next()? {
-            Token::Open(b'[' | b'(') => Ok(true),
-            Token::Close(b']' | b')') => Ok(false),
-            token => Err(expected(lexer, &token, what)),
-        }
-    }
-
-    /// `3 17]` or `3 [41 17]]`, where the offset may be `nil`.
-    fn sent(&mut self, lexer: &mut Lexer<'a>) -> Result<(), Wrong> {
-        let number = whole(lexer, "a key, a whole number")?;
-        let key = self.key(number);
-        let (offset, name) = match lexer.next()? {
-            Token::Int(name) => (NO_OFFSET, name),
-            Token::Open(b'[' | b'(') => {
-                let offset = match lexer.next()? {
-                    Token::Int(offset) => offset,
-                    Token::Nil => NO_OFFSET,
-                    token => return Err(expected(lexer, &token, "an offset, a whole number or `nil`")),
-                };
-                let name = whole(lexer, "a value, a whole number")?;
-                close(lexer)?;
-                (offset, name)
-            }
-            token => return Err(expected(lexer, &token, "a value, or `[offset value]`")),
-        };
-        close(lexer)?;
-        let value = self.value(key, name);
-        self.records.push(Record::sent(key, offset, value));
-        Ok(())
-    }
-
-    /// `]` or `{2 [[8 5] [9 6]]}]`
-    fn polled(&mut self, lexer: &mut Lexer<'a>) -> Result<(), Wrong> {
-        match lexer.next()? {
-            Token::Close(b']' | b')') => return Ok(()),
-            Token::Nil => return close(lexer),
-            Token::Open(b'{') => {}
-            token => return Err(expected(lexer, &token, "a map from keys to pairs `[offset value]`")),
-        }
-        loop {
-            let key = match lexer.next()? {
-                Token::Close(b'}') => return close(lexer),
-                Token::Int(number) => self.key(number),
-                token => return Err(expected(lexer, &token, "a key, a whole number")),
-            };
-            open(lexer, "a vector of pairs `[offset value]`")?;
-            while self.enter(lexer, "a pair `[offset value]`")? {
-                self.pair(key, lexer)?;
-            }
-        }
-    }
-
-    fn pair(&mut self, key: u32, lexer: &mut Lexer<'a>) -> Result<(), Wrong> {
-        let offset = whole(lexer, "an offset, a whole number")?;
-        if offset < 0 {
-            return Err(expected(lexer, &Token::Int(offset), "an offset, which is not negative"));
-        }
-        let value = match lexer.next()? {
-            Token::Int(name) => self.value(key, name),
-            Token::Nil => FOREIGN,
-            token => return Err(expected(lexer, &token, "a value, a whole number or `nil`")),
-        };
-        close(lexer)?;
-        self.records.push(Record::polled(key, offset, value));
-        Ok(())
-    }
-
-    /// `[{:keys [1 2]} …]`: the keys that moved.
-    fn moved(&mut self, at: usize) -> Result<(), Wrong> {
-        let mut lexer = Lexer::new(self.text, at);
-        open(&mut lexer, "a vector of maps `{:keys […]}`")?;
-        loop {
-            match lexer.next()? {
-                Token::Close(b']' | b')') => return Ok(()),
-                Token::Open(b'{') => {}
-                token => return Err(expected(&lexer, &token, "a map `{:keys […]}`")),
-            }
-            loop {
-                match lexer.next()? {
-                    Token::Close(b'}') => break,
-                    Token::Keyword("keys") => self.key_list(&mut lexer)?,
-                    Token::Open(bracket) => {
-                        lexer.skip_rest(bracket)?;
-                        lexer.skip()?;
-                    }
-                    _ => lexer.skip()?,
-                }
-            }
-        }
-    }
-
-    fn key_list(&mut self, lexer: &mut Lexer<'a>) -> Result<(), Wrong> {
-        match lexer.next()? {
-            Token::Open(_) => {}
-            Token::Nil => return Ok(()),
-            token => return Err(expected(lexer, &token, "a vector of keys")),
-        }
-        loop {
-            match lexer.next()? {
-                Token::Close(_) => return Ok(()),
-                Token::Int(number) => {
-                    let key = self.key(number);
-                    self.listed.push(key);
-                }
-                token => return Err(expected(lexer, &token, "a key, a whole number")),
-            }
-        }
     }
 }
 
@@ -480,30 +334,5 @@ fn function(line: &Line) -> Result<Does, Wrong> {
         Some((_, "debug-topic-partitions")) => Ok(Does::Describe),
         Some((at, other)) => Err(Wrong::new(at, format!("`:f` cannot be `:{other}`: expected {FUNCTIONS}"))),
         None => Err(Wrong::new(line.at, format!("this operation has no `:f`: expected {FUNCTIONS}"))),
-    }
-}
-
-fn expected(lexer: &Lexer, token: &Token, what: &str) -> Wrong {
-    Wrong::new(lexer.began, format!("expected {what}, found {}", token.told()))
-}
-
-fn whole(lexer: &mut Lexer, what: &str) -> Result<i64, Wrong> {
-    match lexer.next()? {
-        Token::Int(number) => Ok(number),
-        token => Err(expected(lexer, &token, what)),
-    }
-}
-
-fn open(lexer: &mut Lexer, what: &str) -> Result<(), Wrong> {
-    match lexer.next()? {
-        Token::Open(b'[' | b'(') => Ok(()),
-        token => Err(expected(lexer, &token, what)),
-    }
-}
-
-fn close(lexer: &mut Lexer) -> Result<(), Wrong> {
-    match lexer.next()? {
-        Token::Close(b']' | b')') => Ok(()),
-        token => Err(expected(lexer, &token, "`]`")),
     }
 }
