@@ -39,16 +39,16 @@ impl Legality {
     /// In words, for people.
     pub fn words(self) -> &'static str {
         match self {
-            Legality::Never => "never allowed",
-            Legality::Always => "always allowed: Kafka does not isolate the writes of a transaction",
-            Legality::Subscribed => "allowed if the history has a `subscribe`: partitions then move at any time",
-            Legality::WeakAcks => "allowed if the producer did not ask for acks=all",
-            Legality::NotIdempotent => "allowed if the producer is not idempotent",
+            Legality::Never => "never",
+            Legality::Always => "always: Kafka does not isolate the writes of a transaction",
+            Legality::Subscribed => "if the history has a `subscribe`: partitions then move at any time",
+            Legality::WeakAcks => "if the producer did not ask for acks=all",
+            Legality::NotIdempotent => "if the producer is not idempotent",
             Legality::NoFinalPolls => {
-                "allowed if the producer did not ask for acks=all, or if nobody read the partition from its beginning after \
+                "if the producer did not ask for acks=all, or if nobody read the partition from its beginning after \
                  the send: late and lost look alike then"
             }
-            Legality::WriteOrder => "allowed if edges between writes were drawn: Kafka does not isolate writes",
+            Legality::WriteOrder => "if edges between writes were drawn: Kafka does not isolate writes",
         }
     }
 }

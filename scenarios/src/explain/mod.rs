@@ -8,6 +8,7 @@ pub use terms::{TERMS, Term};
 
 use crate::script::{Keys, did_you_mean};
 use klamm_base::{ErrorCode, Guard, Mark};
+use klamm_checkers::blackbox::{ANOMALIES, Anomaly};
 use klamm_checkers::properties;
 use klamm_sim::FAULTS;
 
@@ -36,9 +37,10 @@ impl Explanation {
     }
 }
 
-/// Everything that can be explained: promises first, then guards, faults, marks, error codes, settings and terms.
+/// Everything that can be explained: promises first, then anomalies, guards, faults, marks, error codes, settings and terms.
 pub fn all() -> Vec<Explanation> {
     let mut all: Vec<Explanation> = properties().iter().map(property).collect();
+    all.extend(ANOMALIES.iter().map(anomaly));
     all.extend(Guard::ALL.into_iter().map(guard));
     all.extend(FAULTS.iter().map(fault));
     all.extend(Mark::ALL.iter().map(|mark| self::mark(*mark)));
@@ -75,6 +77,14 @@ fn property(property: &klamm_checkers::Property) -> Explanation {
         .with("promise", property.summary)
         .with("tested when", property.premise)
         .with("rules", property.explanation)
+}
+
+fn anomaly(anomaly: &Anomaly) -> Explanation {
+    Explanation::new(anomaly.name, "anomaly")
+        .with("is", anomaly.summary)
+        .with("rule", anomaly.rule)
+        .with("tested when", anomaly.premise)
+        .with("allowed", anomaly.legality.words())
 }
 
 fn guard(guard: Guard) -> Explanation {
@@ -123,7 +133,7 @@ mod tests {
         let names: BTreeSet<(&str, &str)> = all.iter().map(|known| (known.kind, known.name.as_str())).collect();
         assert_eq!(names.len(), all.len());
         let kinds: BTreeSet<&str> = all.iter().map(|known| known.kind).collect();
-        assert_eq!(kinds.len(), 10, "{kinds:?}");
+        assert_eq!(kinds.len(), 11, "{kinds:?}");
         for known in &all {
             assert!(!known.parts.is_empty(), "{}", known.name);
             assert!(explain(&known.name).expect("it is there").contains(known), "{}", known.name);
