@@ -117,6 +117,16 @@ impl std::fmt::Debug for Judging {
     }
 }
 
+/// What entries of a history state, in words.
+pub fn facts(history: &History, entries: std::ops::Range<usize>) -> Vec<Fact> {
+    let mut ledger = Ledger::default();
+    for (at, entry) in history.entries[..entries.end].iter().enumerate() {
+        ledger.apply(at as u32, entry);
+    }
+    let telling = Telling { history, ledger: &ledger };
+    entries.map(|at| telling.fact(at as u32)).collect()
+}
+
 fn report(history: &History, ledger: &Ledger, judges: Vec<Box<dyn Judge>>) -> Report {
     let telling = Telling { history, ledger };
     let mut report = Report {

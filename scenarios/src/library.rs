@@ -1,7 +1,7 @@
 //! Scripts and profiles that come with the binary, and how a name on the command line finds one.
 
 use crate::campaign::{Profile, generate};
-use crate::script::{Script, ScriptError, did_you_mean};
+use crate::script::{Failure, Script, ScriptError, did_you_mean};
 use std::path::Path;
 
 mod texts {
@@ -112,9 +112,20 @@ pub fn find(name: &str) -> Result<Source, NotFound> {
     Err(NotFound::Unknown { name: name.to_owned(), help })
 }
 
-#[allow(clippy::disallowed_methods, reason = "the command line reads the user's files")]
+/// A failure: a file's path, or a name of the bug base.
+pub fn failure(name: &str) -> Result<Failure, NotFound> {
+    let (file, text) = match text_of_bug(name) {
+        Some((file, text)) => (file, text.to_owned()),
+        None => (name.to_owned(), text_of_file(name)?),
+    };
+    Failure::from_toml(&file, &text).map_err(NotFound::Wrong)
+}
+
 fn read(path: &str) -> Result<Script, NotFound> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| NotFound::Unreadable { path: path.to_owned(), source })?;
-    Script::from_toml(path, &text).map_err(NotFound::Wrong)
+    Script::from_toml(path, &text_of_file(path)?).map_err(NotFound::Wrong)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the command line reads the user's files")]
+fn text_of_file(path: &str) -> Result<String, NotFound> {
+    std::fs::read_to_string(path).map_err(|source| NotFound::Unreadable { path: path.to_owned(), source })
 }

@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Does it; if it panics, what the panic said and where. Panics inside a run are the run's and do not come here.
-pub(super) fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     install_hook();
     SAID.set(Some(String::new()));
     let done = catch_unwind(AssertUnwindSafe(act));

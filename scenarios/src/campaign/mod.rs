@@ -7,6 +7,7 @@ mod caught;
 mod draft;
 mod generate;
 mod harms;
+mod hunt;
 mod known;
 mod profile;
 mod results;
@@ -17,7 +18,9 @@ mod sweep_tests;
 mod tally;
 mod twice;
 
+pub(crate) use caught::caught;
 pub use generate::generate;
+pub use hunt::{Found, Hunt, Hunted, hunt};
 pub use known::{Known, Knowns};
 pub use profile::{Biases, Families, Profile};
 pub use results::{COMMIT, Folder, FolderError, Head, folder_head, read_folder};

@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 use crate::campaign::{Seeds, Shard};
+use crate::script::Span;
 use crate::stage::Plant;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use klamm_base::Guard;
@@ -57,6 +58,30 @@ Examples:
   klamm run core --seed 17 --without epoch-truncation
   klamm run acks-one-loses-the-unreplicated-suffix --seeds 20")]
     Run(RunArgs),
+    /// Run a stored failure again: does it still fail, and in the same way?
+    #[command(after_help = "\
+Examples:
+  klamm replay failures/core-3.toml
+  klamm replay guard-epoch-truncation             of the bug base, scenarios/bugs/
+  klamm replay failures/core-3.toml --at 20.5s    who leads, who is in sync, what is committed at that instant
+Exit codes: 1 a guarantee is violated, as then or otherwise; 0 it no longer fails; 3 it does not even test it any more.")]
+    Replay(ReplayArgs),
+    /// Make a failing script smaller until nothing can go without the failure going too.
+    #[command(after_help = "\
+Examples:
+  klamm shrink failures/core-3.toml --out small.toml
+  klamm shrink core --seed 3 --without epoch-truncation > small.toml
+  klamm run small.toml                            it says what it expects: that its promise breaks")]
+    Shrink(ShrinkArgs),
+    /// Switch every guard off in turn: how many seeds until its bug is found? Then all on: nothing may be found.
+    #[command(after_help = "\
+Examples:
+  klamm bugs                                      the whole table
+  klamm bugs --guard epoch-truncation --ranges 3 --clean-seeds 0
+Every guard is hunted in scripts of the profile `storm`, of 20 seconds each. Its depth, written down before its first run,
+sets the budget: 20, 200, 2,000 and 20,000 seeds for depths 1 to 4. Exit codes: 0 each is found in nine of ten ranges of seeds
+and nothing is found with all guards on; else 1.")]
+    Bugs(BugsArgs),
     /// List what there is, one item a line, its name first.
     List {
         /// What to list.
@@ -116,6 +141,9 @@ pub struct CampaignArgs {
     /// Go on after a finding, though a guard is off.
     #[arg(long)]
     pub keep_going: bool,
+    /// Do not play the bug base first.
+    #[arg(long, hide = true)]
+    pub no_bugs: bool,
     /// Worker threads [default: one for each core].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
@@ -184,6 +212,67 @@ pub struct RunArgs {
     /// Print the script as TOML and run nothing.
     #[arg(long)]
     pub print: bool,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Path of a failure file, or a name of the bug base.
+    pub failure: String,
+    /// Tell what had happened by that instant of simulated time, and how every partition stood then.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Span>,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShrinkArgs {
+    /// Path of a failure file or a script, a name of the bug base or the library, or a profile.
+    pub failure: String,
+    /// The seed, of a profile above all.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Switch a guard off; may be given again.
+    #[arg(long, value_name = "GUARD", value_parser = guard)]
+    pub without: Vec<Guard>,
+    /// Set a broker setting (or `duration`); may be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Write the shrunk failure to this file, and what failed otherwise on the way beside it [default: print it].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Runs at a time [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Give up shrinking after this much real time, with the smallest script until then.
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = real_time)]
+    pub time: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct BugsArgs {
+    /// Only this guard; may be given again.
+    #[arg(long, value_name = "NAME", value_parser = guard)]
+    pub guard: Vec<Guard>,
+    /// Seeds of a range [default: as the guard's depth says].
+    #[arg(long, value_name = "SEEDS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub budget: Option<u64>,
+    /// Disjoint ranges of seeds, each searched on its own.
+    #[arg(long, value_name = "R", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub ranges: u64,
+    /// Seeds with all guards on.
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub clean_seeds: u64,
+    /// Shrink each guard's first failure for this much real time at most.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = real_time)]
+    pub shrink_for: Duration,
+    /// Worker threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,
@@ -278,7 +367,7 @@ fn seed_range(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn real_time(text: &str) -> Result<Duration, String> {
-    text.parse::<crate::script::Span>().map(|span| Duration::from_nanos(span.0))
+    text.parse::<Span>().map(|span| Duration::from_nanos(span.0))
 }
 
 /// A host and a port; an IPv6 address stands in brackets.

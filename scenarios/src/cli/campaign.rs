@@ -6,8 +6,10 @@ use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{Bad, Exit, ending};
 use crate::campaign::{Folder, Head, Judged, Profile, SeedLine, Seeds, Sweep, Tally, folder_head, generate, sweep};
-use crate::library;
+use crate::failures::failure;
 use crate::script::Script;
+use crate::stage::{RunOptions, run};
+use crate::{bug_base, library};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
     let mut folder = folder.transpose()?;
     if head.fresh {
         println!("fresh seeds {}; repeat them with: {}", head.seeds, repeat_all(&args, &head));
+    }
+    if head.without.is_empty() && head.shard.is_none() && !args.no_bugs && !bug_base_stands()? {
+        return Ok(Exit::Violated);
     }
     let interrupt = Interrupt::listen()?;
     let began = std::time::Instant::now();
@@ -142,11 +147,31 @@ fn drawn(profile: &Arc<Profile>, head: &Head) -> Arc<dyn Fn(u64) -> Script + Sen
     Arc::new(move |seed| Script { without: without.clone(), ..generate(&profile, seed) })
 }
 
-/// Stores a failing script, so that it can be run again whatever becomes of the profile.
+/// Stores a failure, so that it can be run again whatever becomes of the profile. It is run once more for its hashes.
 #[allow(clippy::disallowed_methods, reason = "the command line writes where the user says")]
 fn store(dir: Option<&Path>, judged: &Judged) -> Result<(), Bad> {
     let Some(dir) = dir.filter(|_| !judged.report.violated().is_empty()) else { return Ok(()) };
-    let path = dir.join(format!("{}-{}.toml", judged.script.name, judged.seed));
-    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, judged.script.to_toml()));
-    written.map_err(|error| Bad::plain(format!("{}: {error}", path.display())))
+    let Judged { script, seed, .. } = judged;
+    let again = run(script, RunOptions { seed: Some(*seed), ..RunOptions::default() });
+    // A run that fails once and not again is no failure to keep; that it differs is told by itself.
+    let Some(failure) = failure(script, &again, Some(format!("{} seed {seed}", script.name))) else { return Ok(()) };
+    let path = dir.join(format!("{}-{seed}.toml", script.name));
+    let made = std::fs::create_dir_all(dir).map_err(|error| Bad::plain(format!("{}: {error}", dir.display())));
+    made.and_then(|()| super::shrink::store(&path, &failure))
+}
+
+/// Plays the bug base before anything else: true if it is as it should be.
+fn bug_base_stands() -> Result<bool, Bad> {
+    let names = library::bugs();
+    let mut stands = true;
+    for name in &names {
+        if let Some(what) = bug_base::amiss(name)? {
+            println!("bug base: {name}: {what}");
+            stands = false;
+        }
+    }
+    if stands {
+        println!("bug base: {} runs that broke a promise once are as they should be\n", names.len());
+    }
+    Ok(stands)
 }

@@ -164,6 +164,7 @@ impl Ending<'_> {
         for (finding, told) in self.tally.findings.iter().zip(&json.findings).take(SHOWN) {
             let title = format!("{} seed {}", self.head.profile, finding.seed);
             say(&klamm_reports::run_report(&title, &finding.report, &told.repro, colours()));
+            say(&format!("shrink   {}\n", told.repro.replacen("-- run ", "-- shrink ", 1)));
         }
         let title = format!("{} {}", self.head.profile, Seeds(self.done.clone()));
         let wall = self.ran_here.then_some(self.wall);

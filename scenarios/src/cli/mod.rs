@@ -2,6 +2,7 @@
 
 mod args;
 mod broker;
+mod bugs;
 mod campaign;
 mod check;
 #[cfg(test)]
@@ -14,7 +15,9 @@ mod list;
 mod log;
 mod merge;
 mod progress;
+mod replay;
 mod run;
+mod shrink;
 
 pub use run::surprises;
 
@@ -66,6 +69,9 @@ pub fn main() -> ExitCode {
         Command::Campaign(args) => campaign::campaign(args),
         Command::Merge(args) => merge::merge(args),
         Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Shrink(args) => shrink::shrink(args),
+        Command::Bugs(args) => bugs::bugs(args),
         Command::List { what } => list::list(what),
         Command::Explain { name } => explain::explain(&name),
         Command::Check(args) => check::check(args),

@@ -38,6 +38,7 @@ fn prepared(source: &Source, args: &RunArgs, seed: Option<u64>) -> Result<Script
         }
     }
     args.set.iter().try_for_each(|(key, value)| script.set(key, value)).map_err(Bad::plain)?;
+    script.check().map_err(Bad::plain)?;
     Ok(script)
 }
 

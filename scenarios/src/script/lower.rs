@@ -23,6 +23,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
 
 /// Lowers a whole script.
 pub(super) fn lower(source: &Source, mut raw: RawScript) -> Lowered<Script> {
+    let settings = raw.cluster.config.0.first().map_or(0..0, |(at, ..)| at.clone());
     let racks = (std::mem::take(&mut raw.cluster.rack), std::mem::take(&mut raw.cluster.data_centre));
     let cluster = cluster(source, raw.cluster)?;
     let topics = raw.topic.into_iter().map(|t| topic(source, &cluster, t.into_inner())).collect::<Lowered<Vec<_>>>()?;
@@ -41,11 +42,15 @@ pub(super) fn lower(source: &Source, mut raw: RawScript) -> Lowered<Script> {
         steps: Vec::new(),
     };
     for raw in raw.producer {
+        let whole = raw.span();
         let producer = producer(source, &script, raw.into_inner())?;
+        tables::producer_settings(&producer.config).map_err(|reason| source.error(whole, reason, None))?;
         script.producers.push(producer);
     }
     for raw in raw.consumer {
+        let whole = raw.span();
         let consumer = consumer(source, &script, raw.into_inner())?;
+        tables::consumer_settings(&consumer.config).map_err(|reason| source.error(whole, reason, None))?;
         script.consumers.push(consumer);
     }
     script.cluster.rack = groups(source, ["rack", "host"], racks.0, &script.host_names())?;
@@ -57,6 +62,8 @@ pub(super) fn lower(source: &Source, mut raw: RawScript) -> Lowered<Script> {
         let step = super::lower_step::step(source, &script, &names, raw)?;
         script.steps.push(step);
     }
+    // What single settings cannot tell; a client's was told where the client stands.
+    script.check().map_err(|reason| source.error(settings, reason, None))?;
     Ok(script)
 }
 

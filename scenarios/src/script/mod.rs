@@ -3,6 +3,7 @@
 mod disks;
 mod duration;
 mod error;
+mod failure;
 mod faults;
 mod latency;
 mod lower;
@@ -21,6 +22,7 @@ pub(crate) use disks::FILE_SYSTEMS;
 pub use disks::{DeviceKind, DiskSpec};
 pub use duration::Span;
 pub use error::ScriptError;
+pub use failure::{FORMAT, Failed, Failure};
 pub(crate) use lower::check_words;
 pub(crate) use lower_verb::ROLES;
 pub use places::{LinkSpec, Preset};
@@ -61,9 +63,6 @@ pub struct Script {
     /// Guards that are off.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<Guard>,
-    /// Verdict per property; what is not named must not be violated.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub expect: BTreeMap<String, Expected>,
     /// Machines and their settings.
     pub cluster: ClusterSpec,
     /// Topics, made before clients start.
@@ -78,6 +77,9 @@ pub struct Script {
     /// What strikes.
     #[serde(rename = "step", skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// Verdict per property; what is not named must not be violated.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub expect: BTreeMap<String, Expected>,
 }
 
 /// What is healed in the end: the liveness of a core (TigerBeetle's word) is asked for by `core`.
@@ -244,6 +246,7 @@ impl Script {
     /// Reads a script. `file` is what messages call it; its stem is the script's name unless the text names it.
     pub fn from_toml(file: &str, text: &str) -> Result<Script, Box<ScriptError>> {
         let source = Source::new(file, text);
+        failure::check_format(&source)?;
         let raw = raw::parse(&source)?;
         lower::lower(&source, raw)
     }
@@ -276,6 +279,18 @@ impl Script {
     pub fn host_names(&self) -> Vec<String> {
         let clients = self.producers.iter().map(|p| &p.name).chain(self.consumers.iter().map(|c| &c.name)).cloned();
         lower::host_names(self.cluster.brokers, self.cluster.controllers).into_iter().chain(clients).collect()
+    }
+
+    /// Checks what no setting alone can say: that those of each node and of each client fit together.
+    pub fn check(&self) -> Result<(), String> {
+        tables::node_settings(&self.cluster.config)?;
+        for own in self.cluster.host.values() {
+            let mut all = self.cluster.config.clone();
+            all.extend(own.clone());
+            tables::node_settings(&all)?;
+        }
+        self.producers.iter().try_for_each(|producer| tables::producer_settings(&producer.config))?;
+        self.consumers.iter().try_for_each(|consumer| tables::consumer_settings(&consumer.config))
     }
 
     /// Sets a broker setting (`--set KEY=VALUE`), or `duration`.

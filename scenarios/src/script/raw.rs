@@ -15,6 +15,9 @@ pub(super) type Any = Spanned<Value>;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct RawScript {
+    /// Checked before all else is read.
+    #[allow(dead_code, reason = "its place in the file is what counts")]
+    pub format: Option<Any>,
     pub name: Option<Text>,
     pub lesson: Option<Text>,
     pub seed: Option<Any>,
@@ -34,6 +37,22 @@ pub(super) struct RawScript {
     pub consumer: Vec<Spanned<RawConsumer>>,
     #[serde(default)]
     pub step: Vec<Spanned<RawStep>>,
+    pub failure: Option<Spanned<RawFailure>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RawFailure {
+    pub property: Option<Text>,
+    pub rule: Option<Text>,
+    pub first: Option<Text>,
+    pub then: Option<Text>,
+    pub so: Option<Text>,
+    pub drawn_from: Option<Text>,
+    pub shrunk: Option<Text>,
+    pub klamm: Option<Text>,
+    pub history: Option<Text>,
+    pub trace: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -208,6 +208,36 @@ impl Action {
         }
     }
 
+    /// The same, to be changed.
+    pub fn targets_mut(&mut self) -> Vec<&mut Target> {
+        match self {
+            Action::Cut(Cut { link, .. })
+            | Action::Slow(Slow::Link(LinkHarm { link, .. }))
+            | Action::Drop(LinkHarm { link, .. })
+            | Action::Split(LinkHarm { link, .. })
+            | Action::Corrupt(Corrupt::InTransit(LinkHarm { link, .. })) => vec![&mut link.from, &mut link.to],
+            Action::Crash(target)
+            | Action::PowerOff(target)
+            | Action::Wipe(target)
+            | Action::RestoreDisk(target)
+            | Action::Restart(target)
+            | Action::Pause(target)
+            | Action::Resume(target)
+            | Action::Heal(target) => vec![target],
+            Action::Lose(lose) => vec![&mut lose.target],
+            Action::Stop(stop) => vec![&mut stop.target],
+            Action::Skew(skew) => vec![&mut skew.target],
+            Action::Fill(fill) => vec![&mut fill.target],
+            Action::Disk(disk) => vec![&mut disk.target],
+            Action::Limit(limit) => vec![&mut limit.target],
+            Action::Gc(gc) => vec![&mut gc.target],
+            Action::Slow(Slow::Cpu(cpu)) => vec![&mut cpu.cpu],
+            Action::Corrupt(Corrupt::AtRest(rot)) => vec![&mut rot.target],
+            Action::Listen(listen) => vec![&mut listen.target],
+            Action::Connection(harm) => harm.from.iter_mut().chain(&mut harm.to).collect(),
+        }
+    }
+
     /// The links that it concerns, if it concerns links.
     pub fn link(&self) -> Option<&Link> {
         match self {

@@ -54,6 +54,30 @@ pub(super) fn broker_setting(key: &str, value: &str) -> Result<(), String> {
     Keys::Broker.check(key, value)
 }
 
+/// Checks a node's settings against each other; each alone was checked before.
+pub(super) fn node_settings(config: &Properties) -> Result<(), String> {
+    let placed = [
+        ("node.id", "1"),
+        ("process.roles", "broker"),
+        ("listeners", "PLAINTEXT://b1:9092"),
+        ("controller.quorum.voters", "101@c1:9092"),
+        ("log.dirs", "data"),
+    ];
+    let mut config = config.clone();
+    config.extend(placed.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    klamm_node::NodeConfig::from_properties(&config).map(drop).map_err(|error| error.to_string())
+}
+
+/// Checks a producer's settings against each other.
+pub(super) fn producer_settings(config: &Properties) -> Result<(), String> {
+    klamm_client::ProducerConfig::from_properties(config).map(drop).map_err(|error| error.to_string())
+}
+
+/// Checks a consumer's settings against each other.
+pub(super) fn consumer_settings(config: &Properties) -> Result<(), String> {
+    klamm_client::ConsumerConfig::from_properties(config).map(drop).map_err(|error| error.to_string())
+}
+
 /// Checks a topic setting of a script.
 pub(super) fn topic_setting(key: &str, value: &str) -> Result<(), String> {
     Keys::Topic.check(key, value)

@@ -98,6 +98,16 @@ impl Target {
             _ => None,
         }
     }
+
+    /// The same, to be changed.
+    pub fn partition_mut(&mut self) -> Option<&mut Partition> {
+        match self {
+            Target::Leader(p) | Target::Followers(p) | Target::Follower(p) | Target::Replicas(p) | Target::Isr(p) => {
+                Some(p)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Target {

@@ -53,6 +53,29 @@ impl Trigger {
         }
     }
 
+    /// The same, to be changed.
+    pub fn partition_mut(&mut self) -> Option<&mut Partition> {
+        match self {
+            Trigger::Append { on, .. }
+            | Trigger::Leads { on, .. }
+            | Trigger::IsrIs { on, .. }
+            | Trigger::IsrHas { on, .. }
+            | Trigger::Election { on }
+            | Trigger::NoLeader { on }
+            | Trigger::FreshAppend { on }
+            | Trigger::Truncation { on } => Some(on),
+            Trigger::Ack { .. } | Trigger::Fenced { .. } | Trigger::Step { .. } => None,
+        }
+    }
+
+    /// How many times something must happen for the trigger to be met, if it counts, to be changed.
+    pub fn count_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Trigger::Ack { nth, .. } | Trigger::Append { nth, .. } => Some(nth),
+            _ => None,
+        }
+    }
+
     /// The brokers that the trigger names.
     pub fn brokers(&self) -> Vec<u32> {
         match self {
