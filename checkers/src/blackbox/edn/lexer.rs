@@ -89,18 +89,26 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Skips to the end of what was opened.
+    /// Skips to the end of what was opened, without looking at each word: most of a history is skipped once and read once.
     pub fn skip_rest(&mut self, bracket: u8) -> Result<(), Wrong> {
-        let opened = self.began;
+        let (opened, bytes) = (self.began, self.text.as_bytes());
         let mut open = vec![bracket];
         while let Some(bracket) = open.last() {
-            match self.word()? {
-                Token::Open(bracket) => open.push(bracket),
-                Token::Close(close) if close == closing(*bracket) => {
+            self.began = self.at;
+            let Some(byte) = bytes.get(self.at) else { return Err(self.cut(opened)) };
+            self.at += 1;
+            match byte {
+                b'{' | b'[' | b'(' => open.push(*byte),
+                b'}' | b']' | b')' if *byte == closing(*bracket) => {
                     open.pop();
                 }
-                Token::Close(close) => return Err(self.mismatch(*bracket, close)),
-                Token::End => return Err(self.cut(opened)),
+                b'}' | b']' | b')' => return Err(self.mismatch(*bracket, *byte)),
+                b'"' => {
+                    self.at -= 1;
+                    self.string()?;
+                }
+                b'\\' => self.at += self.text[self.at..].chars().next().map_or(0, char::len_utf8),
+                b';' => self.at += line_left(&bytes[self.at..]),
                 _ => {}
             }
         }
@@ -139,6 +147,7 @@ impl<'a> Lexer<'a> {
                     let character = self.text[self.at + 1..].chars().next().map_or(0, char::len_utf8);
                     return Ok(Token::Other(self.atom(1 + character)));
                 }
+                (b'0'..=b'9', _) => return Ok(self.number()),
                 (b':', _) => return Ok(Token::Keyword(&self.atom(1)[1..])),
                 _ => return Ok(plain(self.atom(1))),
             }
@@ -154,7 +163,7 @@ impl<'a> Lexer<'a> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
             match byte {
-                b';' => self.at += bytes[self.at..].iter().position(|b| *b == b'\n').unwrap_or(bytes.len() - self.at),
+                b';' => self.at += line_left(&bytes[self.at..]),
                 b',' => self.at += 1,
                 byte if byte.is_ascii_whitespace() => self.at += 1,
                 _ => return,
@@ -166,12 +175,31 @@ impl<'a> Lexer<'a> {
     fn atom(&mut self, least: usize) -> &'a str {
         let bytes = self.text.as_bytes();
         let mut end = self.at + least;
-        while !self.text.is_char_boundary(end) || bytes.get(end).is_some_and(|byte| !ends_word(*byte)) {
+        // What ends a word is ASCII: so a word ends where a character does.
+        while bytes.get(end).is_some_and(|byte| !ends_word(*byte)) {
             end += 1;
         }
         let word = &self.text[self.at..end];
         self.at = end;
         word
+    }
+
+    /// Most words are whole numbers of a few digits.
+    fn number(&mut self) -> Token<'a> {
+        let bytes = self.text.as_bytes();
+        let (mut end, mut number) = (self.at, 0i64);
+        while let Some(digit @ b'0'..=b'9') = bytes.get(end) {
+            if end - self.at == 18 {
+                break;
+            }
+            number = number * 10 + i64::from(digit - b'0');
+            end += 1;
+        }
+        if bytes.get(end).is_none_or(|byte| ends_word(*byte)) {
+            self.at = end;
+            return Token::Int(number);
+        }
+        plain(self.atom(1))
     }
 
     fn string(&mut self) -> Result<Token<'a>, Wrong> {
@@ -189,6 +217,10 @@ impl<'a> Lexer<'a> {
         self.at = end + 1;
         Ok(Token::Text(text))
     }
+}
+
+fn line_left(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len())
 }
 
 fn ends_word(byte: u8) -> bool {
