@@ -108,3 +108,32 @@ fn what_breaks_no_promise_cannot_be_shrunk() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("breaks no promise: there is nothing to shrink"), "{text}");
 }
+
+#[test]
+fn a_failure_that_a_campaign_stored_repeats_its_verdict_byte_for_byte() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path().display().to_string();
+    let (code, text) = klamm(&["campaign", "--without", "confirmed-isr-shrink", "--seeds", "20", "--out", &dir]);
+    assert_eq!(code, Some(1), "{text}");
+    let seed = text.split("FOUND high-watermark in seed ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let seed = seed.unwrap_or_else(|| panic!("no finding: {text}"));
+    assert!(text.contains(&format!("-- shrink core --seed {seed} --without confirmed-isr-shrink")), "{text}");
+    let (code, text) = klamm(&["replay", &format!("{dir}/core-{seed}.toml")]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("the same verdict, byte for byte: high-watermark: "), "{text}");
+}
+
+#[test]
+fn the_table_of_a_guard_says_what_it_needed_and_that_nothing_else_is_found() {
+    let few = ["--ranges", "2", "--clean-seeds", "2", "--shrink-for", "5s", "--json"];
+    let (code, text) = klamm(&[&["bugs", "--guard", "confirmed-isr-shrink"][..], &few[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    let guard = &last["guards"][0];
+    assert_eq!((guard["guard"].as_str(), guard["depth"].as_u64()), (Some("confirmed-isr-shrink"), Some(2)), "{last}");
+    assert_eq!((guard["budget"].as_u64(), guard["found"].as_u64()), (Some(200), Some(2)), "{last}");
+    assert!(guard["seeds_needed"].as_u64().is_some_and(|needed| needed <= 200), "{last}");
+    assert_eq!(guard["property"].as_str(), Some("high-watermark"), "{last}");
+    assert!(guard["script_faults"].as_u64().is_some_and(|faults| faults > 0), "{last}");
+    assert_eq!((last["clean_seeds"].as_u64(), last["false_alarms"].as_u64()), (Some(2), Some(0)), "{last}");
+}
