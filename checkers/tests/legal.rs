@@ -475,3 +475,24 @@ fn what_a_zombie_acknowledges_after_an_unclean_election_is_part_of_the_predicted
     assert!(losses.iter().all(|loss| loss.setting == "unclean.leader.election.enable=true"), "{losses:#?}");
     assert_eq!(ranges(&losses), [(3, 5), (5, 7)], "what was committed before, and what was told too late");
 }
+
+#[test]
+fn a_batch_that_was_lost_and_comes_back_in_its_first_leaders_log_survived() {
+    let mut story = Story::new(Settings { unclean: true, ..SAFE });
+    story.produce(3);
+    // Only node 1 has the next batch when node 2 takes over; its producer sends it again, and is acknowledged.
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let first = story.append(1, 1, batch);
+    story.lead(2, &[2, 3], Election::Clean);
+    let again = story.append(2, 2, first);
+    story.replicate(2, 3);
+    story.commit();
+    story.answer(2, 2, &again, false);
+    story.acked(&again);
+    // Nobody in sync is left, and node 1 is elected: its own copy of the batch stands where the retry stood.
+    story.decide(None, &[2], Election::Clean);
+    story.lead(1, &[1], Election::Unclean);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts["acked-survive"]);
+}

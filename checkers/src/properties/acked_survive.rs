@@ -168,7 +168,9 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
     if read && found {
         // Both directions: what the logs lost must not be read.
         return match fate {
-            Some(Fate::Lost(loss)) if rival != Some(Fate::Committed) => Some(Fault::Returned(loss)),
+            Some(Fate::Lost(loss)) if rival != Some(Fate::Committed) && !stands_again(partition, acked) => {
+                Some(Fault::Returned(loss))
+            }
             _ => None,
         };
     }
@@ -186,6 +188,18 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
     let fault = by_damage(ledger, acked, fault);
     // Without a complete final reading only the logs can tell, and only of what was committed.
     (read || matches!(fault, Fault::Lost(_))).then_some(fault)
+}
+
+/// The batch that was lost stands at the same offset in another epoch, and is committed there: its first leader's log came back
+/// through an unclean election after the retry's log was lost.
+fn stands_again(partition: &Partition, acked: &Acked) -> bool {
+    let lost = acked.version.map(|id| partition.version(partition.settled(id, acked.offset)));
+    let same = |id: VersionId| {
+        let version = partition.version(id);
+        version.fate == Fate::Committed
+            && lost.is_some_and(|lost| (lost.base, lost.batch) == (version.base, version.batch))
+    };
+    partition.covering_any(acked.offset).any(same)
 }
 
 /// The same, if damage on the way to the reader or to the producer explains it.

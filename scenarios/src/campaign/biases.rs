@@ -1,6 +1,7 @@
 //! Where faults cluster: each function draws the steps of one incident in one period. Most histories that break a broken
 //! stack are rare under even draws; these are the places at which the documented bugs struck.
 
+use super::chains::{held_proposal, leader_chain, lost_answers, unheard_shrink};
 use super::draft::{Draft, On};
 use super::profile::Biases;
 use crate::script::{Action, Cut, Link, LinkHarm, Skew, SkewKind, Slow, Span, Step, Target, Trigger};
@@ -12,13 +13,18 @@ pub type Bias = fn(&mut Draft) -> Vec<Step>;
 /// The biases with their weights under these families; those that could draw nothing have none.
 pub fn weighted(on: &On, weights: &Biases) -> Vec<(u64, Bias)> {
     let usable = |usable: bool, weight: u64| if usable { weight } else { 0 };
-    let all: [(u64, Bias); 6] = [
+    let kills = on.has("kill");
+    let all: [(u64, Bias); 10] = [
         (usable(on.any_first(), weights.anywhere), anywhere),
         (usable(on.has("kill"), weights.restart_in_session), restart_in_session),
         (usable(on.any_process() || on.any_cut(), weights.after_ack), after_ack),
         (usable(on.any_process() || on.any_cut(), weights.during_election), during_election),
         (usable(on.has("kill"), weights.fresh_leader), fresh_leader),
         (usable(on.any_cut() || on.has("kill"), weights.lost_acks), lost_acks),
+        (usable(on.any_cut(), weights.lost_answers), lost_answers),
+        (usable(on.any_cut() && kills, weights.unheard_shrink), unheard_shrink),
+        (usable(on.any_cut() && kills, weights.held_proposal), held_proposal),
+        (usable(on.any_cut() && kills, weights.leader_chain), leader_chain),
     ];
     all.into_iter().filter(|(weight, _)| *weight > 0).collect()
 }
@@ -155,8 +161,8 @@ fn victim_of(partition: crate::script::Partition, draft: &mut Draft) -> Target {
     if draft.draws.chance(1, 2) { Target::Leader(partition) } else { Target::Followers(partition) }
 }
 
-/// The leader dies under load, and then the fresh leader within its first second, before its followers have fetched
-/// from it: what the survivors cut from their logs in between is gone (A01).
+/// The leader dies under load, and then the fresh leader within one fetch back-off of its election, before its followers have
+/// fetched from it: what the survivors cut from their logs in between is gone (A01).
 pub fn fresh_leader(draft: &mut Draft) -> Vec<Step> {
     let partition = draft.partition();
     let leader = Target::Leader(partition.clone());
@@ -169,9 +175,9 @@ pub fn fresh_leader(draft: &mut Draft) -> Vec<Step> {
         _ => first,
     };
     let (trigger, after) = match draft.draws.below(4) {
-        0 => (Trigger::FreshAppend { on: partition }, draft.soon()),
+        0 => (Trigger::FreshAppend { on: partition }, draft.within_backoff()),
         1 => (Trigger::Truncation { on: partition }, Span(draft.draws.between(0, 3_000) * 1_000)),
-        _ => (Trigger::Election { on: partition }, draft.soon()),
+        _ => (Trigger::Election { on: partition }, draft.within_backoff()),
     };
     let second = Step::new(Action::Crash(leader)).at(at).when(trigger).after(after).lasting(second_lasts);
     vec![first, second]

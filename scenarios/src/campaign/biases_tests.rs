@@ -3,6 +3,7 @@
 use super::biases::{
     Bias, after_ack, anywhere, during_election, fresh_leader, lost_acks, restart_in_session, weighted,
 };
+use super::chains::{held_proposal, leader_chain, lost_answers, unheard_shrink};
 use super::draft::{Draft, On};
 use super::{Profile, generate};
 use crate::script::{Action, Script, Span, Step, Target, Trigger};
@@ -75,7 +76,8 @@ fn fresh_leader_kills_the_leader_and_then_the_next_one_within_its_first_second()
         );
         let trigger = second.when.as_ref().unwrap();
         assert!(matches!(trigger, Trigger::Election { .. } | Trigger::FreshAppend { .. } | Trigger::Truncation { .. }));
-        assert!(second.after.unwrap() <= Span::ms(1_000));
+        let backoff: u64 = script.cluster.config["replica.fetch.backoff.ms"].parse().unwrap();
+        assert!(second.after.unwrap() <= Span::ms(backoff), "{second:?}");
         assert!(first.lasts.unwrap() > session(&script), "the first must stay away or nobody else is elected");
         triggers.insert(trigger.to_string().split_whitespace().next().map(str::to_owned));
     }
@@ -119,7 +121,9 @@ fn power_is_lost_only_while_every_other_copy_is_in_sync() {
     for seed in 0..300 {
         let script = generate(&core(), seed);
         for step in script.steps.iter().filter(|step| matches!(step.action, Action::PowerOff(_))) {
-            assert!(matches!(step.when, Some(Trigger::IsrHas { size: 3, .. })), "{step:?}");
+            let Some(Trigger::IsrHas { on, size }) = &step.when else { panic!("{step:?}") };
+            let topic = script.topics.iter().find(|topic| topic.name == on.topic).unwrap();
+            assert_eq!(topic.replication, *size, "{step:?}");
             assert!(!matches!(step.action.targets()[0], Target::Brokers | Target::Replicas(_) | Target::Followers(_)));
         }
     }
@@ -128,7 +132,7 @@ fn power_is_lost_only_while_every_other_copy_is_in_sync() {
 #[test]
 fn without_families_no_bias_is_left() {
     assert!(weighted(&On::these(&[]), &core().biases).is_empty());
-    assert_eq!(weighted(&On::these(&FIRST), &core().biases).len(), 6);
+    assert_eq!(weighted(&On::these(&FIRST), &core().biases).len(), 10);
     assert_eq!(weighted(&On::these(&["skew"]), &core().biases).len(), 1);
 }
 
@@ -165,4 +169,28 @@ fn a_profile_with_an_unknown_key_or_property_is_refused_with_the_nearest_name() 
             .contains("did you mean `replica.lag.time.max.ms`?")
     );
     assert!(error("rate = [40, 150]", "rate = [150, 40]").contains("`rate` must be a range"));
+}
+
+#[test]
+fn a_quarter_of_the_periods_is_quiet() {
+    let profile = core();
+    let script = generate(&profile, 1);
+    let on = On::these(&FIRST);
+    let mut draws = Draws::named(1, "test");
+    let quiet =
+        (0..1000).filter(|_| super::generate::period(&mut draws, &profile, &on, &script, FROM, UNTIL).is_empty());
+    let quiet = quiet.count();
+    assert!((210..300).contains(&quiet), "{quiet} of a thousand");
+}
+
+#[test]
+fn chains_never_begin_beyond_the_end_and_strike_partitions_of_the_script() {
+    for bias in [lost_answers, unheard_shrink, held_proposal, leader_chain] {
+        let mut steps = 0;
+        for (script, drawn) in drawn(bias, &FIRST) {
+            steps += drawn.len();
+            assert!(drawn.iter().all(|step| step.at.unwrap() < script.duration), "{drawn:?}");
+        }
+        assert!(steps > 100, "{steps}");
+    }
 }

@@ -134,6 +134,23 @@ impl Draft<'_> {
         Span(self.draws.between(0, most) * 1_000)
     }
 
+    /// `replica.lag.time.max.ms` of the script.
+    pub fn lag_ms(&self) -> u64 {
+        crate::script::broker_ms(&self.script.cluster.config, "replica.lag.time.max.ms")
+    }
+
+    /// As [`Self::soon`], but no longer than `replica.fetch.backoff.ms`: a follower that failed to fetch has not asked again.
+    pub fn within_backoff(&mut self) -> Span {
+        let backoff = crate::script::broker_ms(&self.script.cluster.config, "replica.fetch.backoff.ms") * 1_000;
+        let most = *self.draws.pick(&[5_000, 50_000, 1_000_000]);
+        Span(self.draws.between(0, most.min(backoff)) * 1_000)
+    }
+
+    /// Replicas of the partition.
+    pub fn replication(&self, partition: &Partition) -> u32 {
+        self.script.topics.iter().find(|topic| topic.name == partition.topic).map_or(1, |topic| topic.replication)
+    }
+
     /// The end of a process by a family that is on, for a while: within the session or beyond it.
     pub fn outage(&mut self, target: Target) -> Option<Step> {
         let (kill, pause) = (self.on.has("kill"), self.on.has("pause"));
@@ -162,7 +179,7 @@ impl Draft<'_> {
 
     /// Every replica of the partition is in sync.
     pub fn in_sync(&self, partition: Partition) -> Option<Trigger> {
-        let size = self.script.topics.iter().find(|t| t.name == partition.topic)?.replication;
+        let size = self.replication(&partition);
         Some(Trigger::IsrHas { on: partition, size })
     }
 

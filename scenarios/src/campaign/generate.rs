@@ -2,10 +2,11 @@
 
 use super::biases::weighted;
 use super::draft::{Draft, On};
-use super::harms;
 use super::profile::{Between, Profile};
+use super::{harms, shape};
 use crate::script::{
-    ClusterSpec, ConsumerSpec, FILE_SYSTEMS, Heal, Keys, Preset, ProducerSpec, Script, Span, TopicSpec, default_of,
+    ClusterSpec, ConsumerSpec, FILE_SYSTEMS, Heal, Keys, Preset, ProducerSpec, Script, Span, Step, TopicSpec,
+    default_of,
 };
 use klamm_base::{Draws, Properties};
 use std::collections::BTreeMap;
@@ -31,16 +32,26 @@ pub fn generate(profile: &Profile, seed: u64) -> Script {
     script.producers = producers(&mut draws, profile, &script);
     script.consumers = consumers(&mut draws, profile, &script);
     place(profile, &mut script);
+    shape::draw(profile, &mut script);
+    script.steps = steps(profile, &script);
+    script
+}
+
+/// What strikes: nothing in a seed that is to be without faults.
+fn steps(profile: &Profile, script: &Script) -> Vec<Step> {
+    let seed = script.seed;
+    if Draws::named(seed, "fault-free").chance(profile.fault_free, 100) {
+        return Vec::new();
+    }
     let mut faults = Draws::named(seed, "faults");
     let on = On::draw(&mut faults, seed, profile);
     let periods = periods(&mut faults, profile, script.duration);
+    let mut steps = Vec::new();
     for (from, until) in &periods {
-        let steps = period(&mut faults, profile, &on, &script, *from, *until);
-        script.steps.extend(steps);
+        steps.extend(period(&mut faults, profile, &on, script, *from, *until));
     }
-    let harms = harms::draw(profile, &on, &script, &periods);
-    script.steps.extend(harms);
-    script
+    steps.extend(harms::draw(profile, &on, script, &periods));
+    steps
 }
 
 /// Whether all is healed in the end, or a core.
@@ -70,7 +81,6 @@ fn number(draws: &mut Draws, [low, high]: Between<u64>) -> u64 {
 fn cluster(draws: &mut Draws, profile: &Profile) -> ClusterSpec {
     let latency_max = *draws.pick(&profile.latency);
     ClusterSpec {
-        brokers: profile.brokers,
         latency_min: Span(latency_max.0 / draws.between(2, 5)),
         latency_max,
         config: scaled(draws, profile, &profile.broker_timeouts, Keys::Broker),
@@ -110,11 +120,11 @@ fn topics(draws: &mut Draws, profile: &Profile) -> Vec<TopicSpec> {
     let topic = |name: &&str| {
         let min_insync = number(draws, profile.min_insync_replicas).to_string();
         let mut config = Properties::from([("min.insync.replicas".to_owned(), min_insync)]);
-        if draws.chance(1, 4) {
-            config.insert("segment.bytes".to_owned(), draws.between(2_000, 60_000).to_string());
+        if draws.chance(profile.small_segments, 100) {
+            config.insert("segment.bytes".to_owned(), number(draws, profile.segment_bytes).to_string());
         }
         let partitions = number(draws, profile.partitions) as u32;
-        TopicSpec { name: (*name).to_owned(), partitions, replication: profile.replication, config }
+        TopicSpec { name: (*name).to_owned(), partitions, replication: 1, config }
     };
     names.iter().take(count).map(topic).collect()
 }
@@ -151,6 +161,7 @@ fn producer(draws: &mut Draws, profile: &Profile, script: &Script, n: u64) -> Pr
         topics: places(draws, script),
         records: 1_000_000,
         rate: number(draws, profile.rate),
+        burst: 1,
         record_size: number(draws, profile.record_size) as u32,
         start: Span::ms(draws.below(500)),
         config,
@@ -180,15 +191,15 @@ fn periods(draws: &mut Draws, profile: &Profile, duration: Span) -> Vec<(Span, S
     all
 }
 
-/// The steps of one period: none in a quiet one, else one to three incidents.
-fn period(
+/// The steps of one period, as they are drawn: none in a quiet one, else one to three incidents.
+pub(super) fn period(
     draws: &mut Draws,
     profile: &Profile,
     on: &On,
     script: &Script,
     from: Span,
     until: Span,
-) -> Vec<crate::script::Step> {
+) -> Vec<Step> {
     let choices = weighted(on, &profile.biases);
     if choices.is_empty() || draws.chance(profile.quiet, 100) {
         return Vec::new();
@@ -198,7 +209,7 @@ fn period(
     (0..incidents)
         .flat_map(|_| {
             let bias = choices[weighted_pick(draws, &weights)].1;
-            bias(&mut Draft { draws: &mut *draws, on, victim: 1, script, from, until })
+            bias(&mut Draft { draws: &mut *draws, on, victim: harms::victim(script), script, from, until })
         })
         .collect()
 }

@@ -4,6 +4,7 @@ mod biases;
 #[cfg(test)]
 mod biases_tests;
 mod caught;
+mod chains;
 mod draft;
 mod generate;
 mod harms;
@@ -11,6 +12,7 @@ mod hunt;
 mod known;
 mod profile;
 mod results;
+mod shape;
 mod shard;
 mod sweep;
 #[cfg(test)]
@@ -22,7 +24,7 @@ pub(crate) use caught::caught;
 pub use generate::generate;
 pub use hunt::{Found, Hunt, Hunted, hunt};
 pub use known::{Known, Knowns};
-pub use profile::{Biases, Families, Profile};
+pub use profile::{Biases, Families, Load, OneOf, Profile, Settings};
 pub use results::{COMMIT, Folder, FolderError, Head, folder_head, read_folder};
 pub use shard::{Seeds, Shard};
 pub use sweep::{Answer, Fault, Judged, Sweep, judge_seed, sweep};

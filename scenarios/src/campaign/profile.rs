@@ -1,7 +1,10 @@
 //! Profiles: the ranges from which a campaign draws its scripts, as a data file.
 
 use super::draft::families;
-use crate::script::{FILE_SYSTEMS, Preset, ScriptError, Source, Span, did_you_mean, parse, property_names};
+use crate::script::{
+    FILE_SYSTEMS, Keys, Preset, ScriptError, Source, Span, check_choices, check_timeouts, check_words, did_you_mean,
+    parse, property_names,
+};
 use klamm_base::Mark;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -32,16 +35,29 @@ pub struct Profile {
     /// Share of seeds in which only a sufficient core is healed in the end.
     #[serde(default)]
     pub core_heal: u64,
-    /// Brokers.
-    pub brokers: u32,
+    /// Share of seeds without any fault: a healthy cluster must keep its promises too.
+    #[serde(default)]
+    pub fault_free: u64,
+    /// Brokers: so many, or one of a list.
+    pub brokers: OneOf,
     /// Topics of a script.
     pub topics: Between<u64>,
     /// Partitions of a topic.
     pub partitions: Between<u64>,
-    /// Replicas of a partition.
-    pub replication: u32,
+    /// Replicas of a partition: so many, or one of a list for each topic.
+    pub replication: OneOf,
     /// `min.insync.replicas` of a topic.
     pub min_insync_replicas: Between<u64>,
+    /// Share of topics whose `min.insync.replicas` is all of their replicas.
+    #[serde(default)]
+    pub min_insync_all: u64,
+    /// Share of topics with `unclean.leader.election.enable`.
+    #[serde(default)]
+    pub unclean: u64,
+    /// Share of topics with small segments, and their `segment.bytes`.
+    pub small_segments: u64,
+    /// Bytes of a small segment.
+    pub segment_bytes: Between<u64>,
     /// Most one-way latency: one of these.
     pub latency: Vec<Span>,
     /// Producers of a script.
@@ -52,6 +68,15 @@ pub struct Profile {
     pub rate: Between<u64>,
     /// Bytes of a record.
     pub record_size: Between<u64>,
+    /// Share of producers whose records are tiny, or as large as a batch.
+    #[serde(default)]
+    pub odd_sizes: u64,
+    /// Weights of the shapes of load.
+    #[serde(default)]
+    pub load: Load,
+    /// Settings with the values to choose from; who stands twice is as likely again.
+    #[serde(default)]
+    pub settings: Settings,
     /// Share of producers with acks=all.
     pub acks_all: u64,
     /// Share of idempotent ones among them.
@@ -93,6 +118,82 @@ impl Families {
     }
 }
 
+/// A number, or a list of which one is drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "a number, or a list of numbers to choose from")]
+pub enum OneOf {
+    /// Always this one.
+    Always(u32),
+    /// One of these.
+    List(Vec<u32>),
+}
+
+impl OneOf {
+    /// What may be drawn.
+    pub fn choices(&self) -> &[u32] {
+        match self {
+            OneOf::Always(number) => std::slice::from_ref(number),
+            OneOf::List(numbers) => numbers,
+        }
+    }
+
+    fn least(&self) -> u32 {
+        self.choices().iter().copied().min().unwrap_or(0)
+    }
+
+    fn most(&self) -> u32 {
+        self.choices().iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// Weights of the shapes that a producer's load may have.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Load {
+    /// One record after the other.
+    pub steady: u64,
+    /// Many at once, then a pause.
+    pub bursts: u64,
+    /// Now and then one.
+    pub idle: u64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { steady: 1, bursts: 0, idle: 0 }
+    }
+}
+
+/// Settings by whose they are, each with its values.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Of all brokers of a seed.
+    #[serde(default)]
+    pub broker: Choices,
+    /// Of each topic.
+    #[serde(default)]
+    pub topic: Choices,
+    /// Of each producer.
+    #[serde(default)]
+    pub producer: Choices,
+    /// Of each consumer.
+    #[serde(default)]
+    pub consumer: Choices,
+}
+
+/// Keys with the values to choose from.
+pub type Choices = BTreeMap<Spanned<String>, Vec<toml::Value>>;
+
+impl Settings {
+    fn check(&self, source: &Source) -> Result<(), Box<ScriptError>> {
+        check_choices(source, &self.broker, Keys::Broker)?;
+        check_choices(source, &self.topic, Keys::Topic)?;
+        check_choices(source, &self.producer, Keys::Producer)?;
+        check_choices(source, &self.consumer, Keys::Consumer)
+    }
+}
+
 /// How often each bias is chosen, against each other.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -104,6 +205,14 @@ pub struct Biases {
     pub during_election: u64,
     pub fresh_leader: u64,
     pub lost_acks: u64,
+    #[serde(default)]
+    pub lost_answers: u64,
+    #[serde(default)]
+    pub unheard_shrink: u64,
+    #[serde(default)]
+    pub held_proposal: u64,
+    #[serde(default)]
+    pub leader_chain: u64,
 }
 
 impl Profile {
@@ -129,11 +238,12 @@ impl Profile {
         check_names(source, "property", &self.required, &property_names())?;
         check_names(source, "mark", &self.marks, &Mark::ALL.iter().map(|mark| mark.name()).collect::<Vec<_>>())?;
         self.families.check(source)?;
-        crate::script::check_words(source, "topologies", &self.topologies, &Preset::WORDS)?;
-        crate::script::check_words(source, "file-systems", &self.file_systems, &FILE_SYSTEMS)?;
-        crate::script::check_timeouts(source, &self.broker_timeouts, crate::script::Keys::Broker)?;
-        crate::script::check_timeouts(source, &self.producer_timeouts, crate::script::Keys::Producer)?;
-        crate::script::check_timeouts(source, &self.consumer_timeouts, crate::script::Keys::Consumer)?;
+        check_words(source, "topologies", &self.topologies, &Preset::WORDS)?;
+        check_words(source, "file-systems", &self.file_systems, &FILE_SYSTEMS)?;
+        check_timeouts(source, &self.broker_timeouts, Keys::Broker)?;
+        check_timeouts(source, &self.producer_timeouts, Keys::Producer)?;
+        check_timeouts(source, &self.consumer_timeouts, Keys::Consumer)?;
+        self.settings.check(source)?;
         self.check_ranges().map_err(|what| source.error(0..0, what, None))
     }
 
@@ -146,14 +256,35 @@ impl Profile {
             ("consumers", self.consumers),
             ("rate", self.rate),
             ("record-size", self.record_size),
+            ("segment-bytes", self.segment_bytes),
             ("duration", self.duration.map(|span| span.0)),
             ("period", self.period.map(|span| span.0)),
         ];
         if let Some((name, _)) = ranges.iter().find(|(_, [low, high])| low > high || *low == 0) {
             return Err(format!("`{name}` must be a range from a positive least to a most"));
         }
-        if self.latency.is_empty() || self.replication > self.brokers || self.scales == [0; 3] || self.brokers == 0 {
-            return Err("`latency` and `scales` must offer something, and `replication` fit `brokers`".to_owned());
+        let shares = [
+            ("quiet", self.quiet),
+            ("core-heal", self.core_heal),
+            ("fault-free", self.fault_free),
+            ("min-insync-all", self.min_insync_all),
+            ("unclean", self.unclean),
+            ("small-segments", self.small_segments),
+            ("odd-sizes", self.odd_sizes),
+            ("acks-all", self.acks_all),
+            ("idempotent", self.idempotent),
+        ];
+        if let Some((name, share)) = shares.iter().find(|(_, share)| *share > 100) {
+            return Err(format!("`{name}` cannot be {share}: a share of a hundred is wanted"));
+        }
+        let Load { steady, bursts, idle } = self.load;
+        if self.latency.is_empty() || self.scales == [0; 3] || steady + bursts + idle == 0 {
+            return Err("`latency`, `scales` and `load` must offer something".to_owned());
+        }
+        let fits = self.brokers.least() >= self.replication.most() && self.brokers.most() <= 9;
+        if !fits || u64::from(self.replication.least()) < self.min_insync_replicas[1] {
+            let wanted = "`brokers` (at most 9) must hold `replication`, and that `min-insync-replicas`";
+            return Err(format!("{wanted}, whichever are drawn"));
         }
         Ok(())
     }

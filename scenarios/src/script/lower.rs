@@ -351,6 +351,7 @@ fn producer(source: &Source, script: &Script, raw: RawProducer) -> Lowered<Produ
         topics: client_topics(source, script, &raw.topics)?,
         records: number("records", raw.records, 1..=100_000_000, 1_000_000)? as u64,
         rate: number("rate", raw.rate, 1..=1_000_000, 100)? as u64,
+        burst: number("burst", raw.burst, 1..=100_000, 1)? as u64,
         record_size: number("record-size", raw.record_size, 8..=10_000_000, 100)? as u32,
         start: raw.start.map_or(Ok(Span::ZERO), |v| duration(source, "start", &v))?,
         config: settings(source, raw.config, tables::producer_setting)?,

@@ -27,8 +27,8 @@ pub(crate) use lower::check_words;
 pub(crate) use lower_verb::ROLES;
 pub use places::{LinkSpec, Preset};
 pub use step::{Action, Link, Step};
-pub(crate) use tables::check_timeouts;
-pub use tables::{Keys, broker_ms, default_of, producer_ms, property_names};
+pub use tables::{Keys, broker_ms, choice, default_of, producer_ms, property_names};
+pub(crate) use tables::{check_choices, check_timeouts};
 pub use target::{Partition, Target};
 pub use trigger::Trigger;
 pub use verbs::{
@@ -218,6 +218,9 @@ pub struct ProducerSpec {
     pub records: u64,
     /// Records a second.
     pub rate: u64,
+    /// So many records are handed in at once, and then a pause keeps to the rate.
+    #[serde(skip_serializing_if = "is_one")]
+    pub burst: u64,
     /// Bytes of a record's value, at least eight.
     pub record_size: u32,
     /// When it starts.
@@ -225,6 +228,10 @@ pub struct ProducerSpec {
     /// Producer settings, Kafka's keys.
     #[serde(skip_serializing_if = "Properties::is_empty")]
     pub config: Properties,
+}
+
+fn is_one(number: &u64) -> bool {
+    *number == 1
 }
 
 /// A consumer; it is assigned partitions by hand and reads from offset 0.

@@ -113,6 +113,7 @@ pub(super) struct RawProducer {
     pub topics: Spanned<Vec<Text>>,
     pub records: Option<Any>,
     pub rate: Option<Any>,
+    pub burst: Option<Any>,
     pub record_size: Option<Any>,
     pub start: Option<Any>,
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use super::error::{ScriptError, Source};
 use klamm_base::{Properties, Table};
+use std::collections::BTreeMap;
 use toml::Spanned;
 
 /// Whose settings.
@@ -116,6 +117,32 @@ pub(crate) fn check_timeouts(
 ) -> Result<(), Box<ScriptError>> {
     for key in groups.iter().flatten() {
         keys.check(key.get_ref(), "1000").map_err(|reason| source.error(key.span(), reason, None))?;
+    }
+    Ok(())
+}
+
+/// A value of a setting as text: what a profile lists.
+pub fn choice(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Checks that each of these keys exists and takes each of its values, of which there is one.
+pub(crate) fn check_choices(
+    source: &Source,
+    choices: &BTreeMap<Spanned<String>, Vec<toml::Value>>,
+    keys: Keys,
+) -> Result<(), Box<ScriptError>> {
+    for (key, values) in choices {
+        let wrong = |reason: String| source.error(key.span(), reason, None);
+        if values.is_empty() {
+            return Err(wrong(format!("`{}` has no value to choose from", key.get_ref())));
+        }
+        for value in values {
+            keys.check(key.get_ref(), &choice(value)).map_err(wrong)?;
+        }
     }
     Ok(())
 }

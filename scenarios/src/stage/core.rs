@@ -44,15 +44,19 @@ pub fn is_sufficient(needs: &[Need], core: &BTreeSet<NodeId>) -> bool {
     needs.iter().all(|need| need.is_met(core))
 }
 
-/// The brokers to leave out of a sufficient core, as many as can be: `worst` ones are tried first, else the order is drawn.
+/// Who of these brokers to leave out of a sufficient core, as many as can be: those that are `down` are tried first, else the
+/// order is drawn. `None` if all of them are no such core.
 pub fn left_out(
     needs: &[Need],
     brokers: &BTreeSet<NodeId>,
-    worst: &BTreeSet<NodeId>,
+    down: &BTreeSet<NodeId>,
     draws: &mut Draws,
-) -> BTreeSet<NodeId> {
+) -> Option<BTreeSet<NodeId>> {
+    if !is_sufficient(needs, brokers) {
+        return None;
+    }
     let mut order: Vec<(bool, u64, NodeId)> =
-        brokers.iter().map(|node| (!worst.contains(node), draws.next_u64(), *node)).collect();
+        brokers.iter().map(|node| (!down.contains(node), draws.next_u64(), *node)).collect();
     order.sort_unstable();
     let mut core = brokers.clone();
     for (_, _, node) in order {
@@ -61,7 +65,7 @@ pub fn left_out(
             core.insert(node);
         }
     }
-    brokers.difference(&core).copied().collect()
+    Some(brokers.difference(&core).copied().collect())
 }
 
 #[cfg(test)]
@@ -96,7 +100,7 @@ mod tests {
                     need(&replicas, &replicas[..n], 1 + n % 2)
                 })
                 .collect();
-            let out = left_out(&needs, &all, &BTreeSet::new(), &mut draws);
+            let out = left_out(&needs, &all, &BTreeSet::new(), &mut draws).unwrap();
             let core: BTreeSet<NodeId> = all.difference(&out).copied().collect();
             assert!(is_sufficient(&needs, &core), "{needs:?} {core:?}");
             for node in &core {
@@ -112,17 +116,18 @@ mod tests {
     fn the_only_one_in_sync_and_enough_replicas_are_never_left_out() {
         let mut draws = Draws::from_seed(1);
         for _ in 0..50 {
-            let out = left_out(&[need(&[1, 2, 3], &[2], 2)], &set(&[1, 2, 3]), &set(&[2]), &mut draws);
+            let out = left_out(&[need(&[1, 2, 3], &[2], 2)], &set(&[1, 2, 3]), &set(&[2]), &mut draws).unwrap();
             assert!(out.len() == 1 && !out.contains(&NodeId(2)), "{out:?}");
         }
-        assert!(left_out(&[need(&[1, 2, 3], &[1, 2, 3], 3)], &set(&[1, 2, 3]), &set(&[]), &mut draws).is_empty());
+        let out = left_out(&[need(&[1, 2, 3], &[1, 2, 3], 3)], &set(&[1, 2, 3]), &set(&[]), &mut draws);
+        assert_eq!(out, Some(set(&[])));
         let out = left_out(&[need(&[1, 2, 3], &[1, 2, 3], 2)], &set(&[1, 2, 3]), &set(&[3]), &mut draws);
-        assert_eq!(out, set(&[3]), "the worst goes first");
+        assert_eq!(out, Some(set(&[3])), "who is down goes first");
     }
 
     #[test]
     fn who_cannot_serve_with_everybody_has_no_core_to_choose() {
         let out = left_out(&[need(&[1, 2, 3], &[9], 1)], &set(&[1, 2, 3]), &set(&[]), &mut Draws::from_seed(1));
-        assert!(out.is_empty());
+        assert_eq!(out, None);
     }
 }

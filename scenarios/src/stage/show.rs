@@ -17,6 +17,7 @@ use klamm_node::NodeConfig;
 use klamm_sim::{Host, World, stop_signal};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -43,6 +44,8 @@ pub struct Show {
     observer: Arc<dyn Observer>,
     /// A promise is broken, and that is enough.
     halt: Arc<Notify>,
+    /// How often each node was started again after the last heal.
+    tended: BTreeMap<HostIx, u32>,
 }
 
 impl Show {
@@ -71,7 +74,7 @@ impl Show {
         let halt = Arc::new(Notify::new());
         direct(world, director.clone(), recording.clone(), machines.clone(), may_halt.then(|| halt.clone()));
         let clients = Arc::new(Clients::new(&script, observer.clone()));
-        Self { world, script, guards, machines, director, recording, clients, observer, halt }
+        Self { world, script, guards, machines, director, recording, clients, observer, halt, tended: BTreeMap::new() }
     }
 
     /// From the first boot to the last stop, or to the first broken promise; the steps that never struck.
@@ -212,12 +215,35 @@ impl Show {
         let judge = self.machines.roster.by_name("judge").expect("the stage's own machine");
         let env = self.world.env(self.machines.host(judge));
         let partitions = finale::awake(&self.script, self.director.borrow().ledger(), &core);
-        finale::write_once(&env, &self.clients, &partitions).await;
-        finale::read_all(&env, &self.clients, &partitions, Span::ms(120_000)).await;
+        let clients = self.clients.clone();
+        let finale = async move {
+            finale::write_once(&env, &clients, &partitions).await;
+            finale::read_all(&env, &clients, &partitions, Span::ms(120_000)).await;
+        };
+        self.tend_during(finale).await;
     }
 
-    /// Chooses who is left out of the last heal, if the script wants that: as many brokers as can be, those with damaged disks
-    /// and those that do not run before others.
+    /// Tends the nodes that are there until something else is done: some find out only now that their disks are damaged.
+    async fn tend_during(&mut self, other: impl Future<Output = ()>) {
+        let mut other = pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut other => return,
+                () = self.sleep(TENDING.0 / 1_000_000) => {}
+            }
+            self.tend_all();
+        }
+    }
+
+    fn tend_all(&mut self) {
+        let gone = self.director.borrow().gone().clone();
+        let nodes = self.machines.roster.nodes();
+        nodes.into_iter().filter(|host| !gone.contains(host)).for_each(|host| self.tend(host));
+    }
+
+    /// Chooses who is left out of the last heal, if the script wants that: as many brokers as can be, those that do not run
+    /// before others. A core is of brokers with sound disks; if they are not enough, everybody is healed.
     fn leave_out(&self) -> BTreeMap<HostIx, Away> {
         let director = self.director.borrow();
         if self.script.heal.is_all() {
@@ -226,14 +252,16 @@ impl Show {
         let mut draws = Draws::named(self.script.seed, "core");
         let roster = &self.machines.roster;
         let up = |host: HostIx| self.machines.condition(host) == Condition::Up;
-        let bad = |host: HostIx| !up(host) || !self.world.disk_damage(self.machines.host(host)).is_empty();
+        let sound = |host: HostIx| self.world.disk_damage(self.machines.host(host)).is_empty();
         let host_of = |node: NodeId| roster.by_node(node).expect("a broker has a machine");
         let brokers = self.brokers_but(director.gone());
-        let worst: BTreeSet<NodeId> = brokers.iter().copied().filter(|node| bad(host_of(*node))).collect();
+        let (whole, damaged): (BTreeSet<NodeId>, BTreeSet<NodeId>) =
+            brokers.into_iter().partition(|node| sound(host_of(*node)));
+        let down: BTreeSet<NodeId> = whole.iter().copied().filter(|node| !up(host_of(*node))).collect();
         let needs = core::needs(&self.script, director.ledger());
-        let out = core::left_out(&needs, &brokers, &worst, &mut draws);
+        let Some(out) = core::left_out(&needs, &whole, &down, &mut draws) else { return BTreeMap::new() };
         let mut away = BTreeMap::new();
-        for node in out {
+        for node in out.into_iter().chain(damaged) {
             let cut_off = draws.chance(1, 2) && up(host_of(node));
             let (how, word) = if cut_off { (Away::CutOff, "cut off") } else { (Away::Dead, "dead") };
             self.tell(Told::LeftOut { node, how: word.to_owned() });
@@ -250,10 +278,7 @@ impl Show {
     /// Waits until nothing is amiss in what was healed; what still is when the bound is reached.
     async fn settle(&mut self, bound: Span, core: &BTreeSet<NodeId>) -> Option<String> {
         let until = self.world.now_ns() + bound.0;
-        let gone = self.director.borrow().gone().clone();
-        let there = |host: &HostIx| !gone.contains(host);
-        let up = self.brokers_but(&gone);
-        let mut tended = BTreeMap::new();
+        let up = self.brokers_but(self.director.borrow().gone());
         let mut look_ns = 0;
         loop {
             let awake = finale::awake(&self.script, self.director.borrow().ledger(), core);
@@ -263,8 +288,7 @@ impl Show {
             }
             if self.world.now_ns() >= look_ns {
                 look_ns = self.world.now_ns() + TENDING.0;
-                let nodes = self.machines.roster.nodes();
-                nodes.into_iter().filter(there).for_each(|host| self.tend(host, &mut tended));
+                self.tend_all();
             }
             self.sleep(100).await;
         }
@@ -273,16 +297,17 @@ impl Show {
     /// What an operator does with a process that ended by itself after the last heal, as one does that finds out late that a
     /// fault has damaged its disk: it is started again, twice at most, and then once on an empty disk, unless that would be the
     /// last copy of anything. What does not run then is a finding, and so is what ended without any damage.
-    fn tend(&mut self, host: HostIx, tended: &mut BTreeMap<HostIx, u32>) {
+    fn tend(&mut self, host: HostIx) {
         let machine = self.machines.host(host);
         if self.machines.condition(host) != Condition::Down || self.world.disk_damage(machine).is_empty() {
             return;
         }
-        let times = tended.entry(host).or_insert(0);
+        let times = self.tended.entry(host).or_insert(0);
         *times += 1;
-        if *times == RESTARTS + 1 && !self.holds_the_last_copy(host) {
+        let times = *times;
+        if times == RESTARTS + 1 && !self.holds_the_last_copy(host) {
             self.world.wipe_disk(machine);
-        } else if *times > RESTARTS {
+        } else if times > RESTARTS {
             return;
         }
         self.world.restart(machine);

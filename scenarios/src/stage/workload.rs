@@ -144,7 +144,9 @@ pub async fn produce(env: Env, clients: Arc<Clients>, spec: ProducerSpec, index:
             counted.open[index].fetch_sub(1, Relaxed);
         });
         next_ns += pause_ns;
-        env.clock.sleep_until(next_ns).await;
+        if (number + 1).is_multiple_of(spec.burst) {
+            env.clock.sleep_until(next_ns).await;
+        }
     }
     writer.flush().await;
 }

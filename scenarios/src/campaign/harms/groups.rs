@@ -1,5 +1,5 @@
 //! One fault on several hosts at the same instant. None of these destroys bytes that were synced, and a loss of power leaves
-//! at least one replica of three.
+//! at least one replica of each partition.
 
 use super::for_a_while;
 use crate::campaign::draft::Draft;
@@ -12,7 +12,7 @@ pub fn rack(draft: &mut Draft) -> Vec<Step> {
         return Vec::new();
     }
     let name = draft.draws.pick(&racks).clone();
-    let power = draft.script.brokers_in_rack(&name) < draft.script.cluster.brokers as usize;
+    let power = leaves_a_replica(draft, draft.script.brokers_in_rack(&name));
     place(draft, Target::Rack(name), power)
 }
 
@@ -22,8 +22,13 @@ pub fn data_centre(draft: &mut Draft) -> Vec<Step> {
         return Vec::new();
     }
     let name = draft.draws.pick(&centres).clone();
-    let power = draft.script.brokers_in_data_centre(&name) < draft.script.cluster.brokers as usize;
+    let power = leaves_a_replica(draft, draft.script.brokers_in_data_centre(&name));
     place(draft, Target::DataCentre(name), power)
+}
+
+/// True if no partition has all of its replicas on so many brokers.
+fn leaves_a_replica(draft: &Draft, brokers: usize) -> bool {
+    draft.script.topics.iter().all(|topic| brokers < topic.replication as usize)
 }
 
 /// A place loses power (if some broker is elsewhere), its processes, or its links to everywhere.

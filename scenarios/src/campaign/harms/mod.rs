@@ -69,6 +69,11 @@ const HARMS: &[(&str, Harm)] = &[
     ("replicas", groups::replicas),
 ];
 
+/// The one broker whose bytes may be damaged for good.
+pub fn victim(script: &Script) -> u32 {
+    Draws::named(script.seed, "harms").between(1, u64::from(script.cluster.brokers)) as u32
+}
+
 /// The steps of all periods: none in a quiet one, else one to three incidents of families that are on.
 pub fn draw(profile: &Profile, on: &On, script: &Script, periods: &[(Span, Span)]) -> Vec<Step> {
     let others = on.others();
@@ -77,7 +82,8 @@ pub fn draw(profile: &Profile, on: &On, script: &Script, periods: &[(Span, Span)
         return Vec::new();
     }
     let mut draws = Draws::named(script.seed, "harms");
-    let victim = draws.between(1, u64::from(script.cluster.brokers)) as u32;
+    let victim = victim(script);
+    draws.next_u64();
     let mut steps = Vec::new();
     for (from, until) in periods {
         if draws.chance(profile.quiet, 100) {
