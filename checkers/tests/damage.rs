@@ -5,7 +5,7 @@ mod story;
 
 use klamm_base::{ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, TruncationCause};
 use klamm_checkers::{AllowedLoss, Damage, Party, Standing, Verdict, World};
-use story::{Batch, C, P, SAFE, Settings, Story, TP};
+use story::{Batch, C, FINAL, P, SAFE, Settings, Story, TP};
 
 const NOTHING: [&str; 0] = [];
 
@@ -446,4 +446,28 @@ fn clocks_limits_and_slow_machines_excuse_nothing() {
     let story = story.finish();
     assert_eq!(story.violated(), ["recovery"]);
     assert_eq!(story.standing("serves-after-heal"), Standing::Held);
+}
+
+#[test]
+fn a_final_reading_that_damage_led_astray_is_no_witness_of_what_it_did_not_show() {
+    let tell = |damaged: bool| {
+        let mut story = three_batches();
+        story.world(World::Healed);
+        story.world(World::Settled { ok: true, why: String::new() });
+        story.produce(1);
+        // Another batch was written over the second one: the reading goes on behind it, far from where it was.
+        if damaged {
+            story.damage(1, 1, Damage::Overwritten);
+        }
+        story
+            .client(FINAL, Observation::ClientStarted { name: "final".into(), kind: klamm_base::ClientKind::Consumer });
+        story.client(FINAL, Observation::Positioned { tp: TP, offset: 0 });
+        let end = story.end(1);
+        story.read(FINAL, 1, 0, 2, true);
+        story.read(FINAL, 1, end - 1, end, true);
+        story.client(FINAL, Observation::FinallyRead { tp: TP, log_start: 0, log_end: end, complete: true });
+        story
+    };
+    assert_eq!(tell(true).violated(), NOTHING);
+    assert!(tell(false).violated().contains(&"acked-survive"), "{:?}", tell(false).violated());
 }

@@ -540,6 +540,9 @@ impl Ledger {
                 let part = self.part(*tp);
                 self.counts.read += records.len() as u64;
                 let astray = self.astray(at, client, part, (*offset, records.len()), *finally);
+                if *finally {
+                    self.parts[part].finally_astray = astray;
+                }
                 if astray.is_none() {
                     self.read(at, part, *offset, records, *finally);
                 }

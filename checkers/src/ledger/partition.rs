@@ -78,6 +78,8 @@ pub(crate) struct Partition {
     pub finally: Option<Final>,
     /// Entry at which the final reading began.
     pub finally_began: Option<u32>,
+    /// What led the final reading astray: it is no witness of what it did not show.
+    pub finally_astray: Option<u32>,
     pub min_insync: i32,
     pub unclean_permitted: bool,
     /// Node numbers with a log here.
@@ -111,6 +113,7 @@ impl Partition {
             sendings: BTreeMap::new(),
             finally: None,
             finally_began: None,
+            finally_astray: None,
             min_insync: 1,
             unclean_permitted: false,
             hosts: BTreeSet::new(),

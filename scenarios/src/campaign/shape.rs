@@ -125,7 +125,7 @@ mod tests {
             (("\"fetch.min.bytes\" = [1, ", "\"fetch.min.bytes\" = [-1, "), "cannot be `-1`"),
             (("\"fetch.min.bytes\" = [1, 1, 1, 1_000]", "\"fetch.min.bytes\" = []"), "has no value to choose from"),
             (("steady = 7\nbursts = 2\nidle = 1", "steady = 0\nbursts = 0\nidle = 0"), "must offer something"),
-            (("name = \"core\"", "name = \"core\"\nmarks = [\"torn-tale-cut\"]"), "did you mean `torn-tail-cut`?"),
+            (("\"torn-tail-cut\"", "\"torn-tale-cut\""), "did you mean `torn-tail-cut`?"),
         ];
         for ((from, to), expected) in golden {
             let error = wrong(from, to);
