@@ -90,9 +90,10 @@ impl Recording {
 /// Cuts a history behind the first entry that breaks a promise, and says so there. A panic ends it anyway.
 fn halt(history: &mut History) {
     let (at, property) = first_breach(history).expect("something broke");
-    if at + 1 < history.entries.len() {
-        history.entries.truncate(at + 1);
-        let at_ns = history.entries[at].at_ns;
+    history.entries.truncate(at + 1);
+    let last = &history.entries[at];
+    if !matches!(last.event, Event::World(Told::Panicked { .. })) {
+        let at_ns = last.at_ns;
         history.push(at_ns, Event::World(Told::Halted { property: property.name.to_owned() }));
     }
 }
