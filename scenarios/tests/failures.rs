@@ -134,6 +134,7 @@ fn the_table_of_a_guard_says_what_it_needed_and_that_nothing_else_is_found() {
     assert_eq!((guard["budget"].as_u64(), guard["found"].as_u64()), (Some(200), Some(2)), "{last}");
     assert!(guard["seeds_needed"].as_u64().is_some_and(|needed| needed <= 200), "{last}");
     assert_eq!(guard["property"].as_str(), Some("high-watermark"), "{last}");
-    assert!(guard["script_faults"].as_u64().is_some_and(|faults| faults > 0), "{last}");
+    // A follower that may fetch little lags without any fault.
+    assert!(guard["script_faults"].as_u64().is_some_and(|faults| faults <= 3), "{last}");
     assert_eq!((last["clean_seeds"].as_u64(), last["false_alarms"].as_u64()), (Some(2), Some(0)), "{last}");
 }
