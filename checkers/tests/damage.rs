@@ -471,3 +471,28 @@ fn a_final_reading_that_damage_led_astray_is_no_witness_of_what_it_did_not_show(
     assert_eq!(tell(true).violated(), NOTHING);
     assert!(tell(false).violated().contains(&"acked-survive"), "{:?}", tell(false).violated());
 }
+
+#[test]
+fn what_is_written_behind_a_log_that_was_misread_at_its_load_may_be_gone_at_the_next() {
+    let tell = |misread: bool| {
+        let mut story = three_batches();
+        if misread {
+            story.damage_file(3, "data/orders-0/00000000000000000000.log", (0, 300), Damage::Misread);
+        }
+        story.restart_with(3, 4);
+        story.follow(3);
+        story.restart_with(3, 2);
+        story.finish()
+    };
+    pair(tell, "fault: misread", "recovery", &["recovery"]);
+}
+
+#[test]
+fn a_misread_that_changed_nothing_at_a_load_excuses_no_later_one() {
+    let mut story = three_batches();
+    story.damage_file(3, "data/orders-0/00000000000000000000.log", (0, 300), Damage::Misread);
+    story.restart_with(3, 6);
+    story.follow(3);
+    story.restart_with(3, 2);
+    assert_eq!(story.finish().violated(), ["recovery"]);
+}

@@ -2,7 +2,7 @@
 
 mod story;
 
-use klamm_base::{Election, NodeId, Observation, TruncationCause};
+use klamm_base::{ClientId, ClientKind, Election, NodeId, Observation, TruncationCause};
 use klamm_checkers::{AllowedLoss, Standing, Verdict, World, properties};
 use story::{C, FINAL, P, SAFE, Settings, Story, TP, good};
 
@@ -495,4 +495,37 @@ fn a_batch_that_was_lost_and_comes_back_in_its_first_leaders_log_survived() {
     story.lead(1, &[1], Election::Unclean);
     let story = story.finish();
     assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts["acked-survive"]);
+}
+
+#[test]
+fn of_two_batches_that_two_leaders_acknowledge_at_one_offset_the_lost_one_explains_what_is_gone() {
+    let mut story = Story::new(SAFE);
+    story.produce(3);
+    story.world(World::FaultStruck { what: "cut node 1".into() });
+    story.lead(2, &[2], Election::Clean);
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    let kept = story.append(2, 2, batch);
+    story.mark(2, 2, 5, true);
+    story.answer(2, 2, &kept, false);
+    // Meanwhile the old leader answers somebody who asks for less, at the same offset, and is not heard.
+    let other = ClientId(7);
+    let kind = ClientKind::Producer { acks: 1, idempotent: false };
+    story.client(other, Observation::ClientStarted { name: "p2".into(), kind });
+    let records = story.invoke(other, 2);
+    let batch = story.batch(records);
+    let stray = story.append(1, 1, batch);
+    let (base_offset, last_offset) = (stray.base, stray.last());
+    let (tp, acks, leader_epoch, duplicate) = (TP, 1, 1, false);
+    story.node(1, Observation::ProduceAcked { tp, base_offset, last_offset, acks, leader_epoch, duplicate });
+    story.unknown(&stray.records);
+    story.acked(&kept);
+    story.power_off(2, 3);
+    story.decide(None, &[2], Election::Clean);
+    story.restart(2);
+    story.cut(1, 3, TruncationCause::DivergingEpoch);
+    story.lead(2, &[2], Election::Clean);
+    let story = story.finish();
+    assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
+    assert_eq!(ranges(&losses(&story)), [(3, 5)]);
 }

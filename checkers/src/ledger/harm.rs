@@ -169,9 +169,15 @@ impl Partition {
         self.harms.iter().filter(|harm| harm.is_on(node)).filter(tells).min_by_key(|harm| harm.from).copied()
     }
 
-    /// A log was loaded and ends at `end`: what a load cut away, and what was read wrongly then, harms no longer.
-    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: Option<u32>, at: u32) {
+    /// A log was loaded and ends at `end`: what a load cut away, and what was read wrongly then, harms no longer. If it is
+    /// not what was there, though, a load that read wrongly took something else for the log: what is written behind that
+    /// stands where no later load need find it.
+    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: Option<u32>, at: u32, differs: bool) {
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
+            if differs && harm.kind == HarmKind::Shown(Damage::Misread) {
+                (harm.kind, harm.to) = (HarmKind::Fed, i64::MAX);
+                continue;
+            }
             let over = match harm.kind {
                 HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
                 // Power took what it could, and the load has told what is left. A lie of the start after that is still there.

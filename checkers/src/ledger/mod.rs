@@ -429,7 +429,8 @@ impl Ledger {
                 None => {}
             }
         }
-        partition.loaded_anew(node, end, lost_at, at);
+        let differs = how == Reload::Unexplained || !self.changes.removed.is_empty();
+        partition.loaded_anew(node, end, lost_at, at, differs);
         Effect::Loaded { part, node, before, how }
     }
 

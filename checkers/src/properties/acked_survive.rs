@@ -174,8 +174,13 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
             _ => None,
         };
     }
-    // The record that is gone was in the batch that did not survive.
-    let gone = if fate == Some(Fate::Committed) { rival.or(fate) } else { fate };
+    // The record that is gone was in the batch that did not survive; and of two that two leaders acknowledged there at the same
+    // time, a write that was committed and then lost explains it, one that never was does not.
+    let gone = match (fate, rival) {
+        (Some(Fate::Committed), _) => rival.or(fate),
+        (Some(Fate::Open), Some(Fate::Lost(_))) => rival,
+        _ => fate,
+    };
     let only_leader = acks(ledger, acked.record.client) == 1;
     let fault = match gone {
         Some(Fate::Lost(loss)) => Fault::Lost(loss),
