@@ -1,9 +1,9 @@
 //! What the black-box judge says, in plain text.
 
-use crate::layout::{Page, Tone, thousands};
-use crate::text::{row, told_fact, told_stretches};
+use crate::layout::{Page, thousands};
+use crate::text::{row, told_witness};
 use klamm_checkers::blackbox::{Report, anomaly};
-use klamm_checkers::{AllowedLoss, Verdict, Witness};
+use klamm_checkers::{AllowedLoss, Verdict};
 
 /// A history of which only clients speak: the table of anomaly classes, a witness of each that is not allowed, counts, and the
 /// line that repeats it.
@@ -61,25 +61,9 @@ fn remark(verdict: &Verdict) -> String {
 fn witnesses(page: &mut Page, report: &Report) {
     for (name, verdict) in &report.verdicts {
         if let Verdict::Violated { witness, .. } = verdict {
-            told_witness(page, name, witness);
+            let what = anomaly(name).map(|anomaly| ("  anomaly  ", anomaly.summary));
+            told_witness(page, name, what, witness);
         }
-    }
-}
-
-fn told_witness(page: &mut Page, name: &str, witness: &Witness) {
-    page.line("");
-    let word = page.toned(Tone::Bad, "VIOLATED");
-    page.line(&format!("{word} {name}"));
-    if let Some(anomaly) = anomaly(name) {
-        page.labelled("  anomaly  ", anomaly.summary);
-    }
-    page.labelled("  rule     ", &witness.rule);
-    told_fact(page, "  first    ", &witness.first);
-    told_fact(page, "  then     ", &witness.second);
-    page.labelled("  so       ", &witness.text);
-    told_stretches(page, &witness.records);
-    if witness.derived > 0 {
-        page.labelled("  further  ", &format!("{} more of it", thousands(witness.derived)));
     }
 }
 

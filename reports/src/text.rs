@@ -25,7 +25,7 @@ pub fn run_report(title: &str, report: &Report, repro: &str, colours: bool) -> S
     }
     for name in report.violated() {
         if let Some(Verdict::Violated { witness, .. }) = report.verdicts.get(name) {
-            told_witness(&mut page, name, witness);
+            told_witness(&mut page, name, promise(name), witness);
             told_story(&mut page, report.stories.get(name).map_or(&[], Vec::as_slice));
         }
     }
@@ -90,15 +90,13 @@ pub fn campaign_report(
     page.finish()
 }
 
-/// How many of the wanted marks a campaign hit, and which never; nothing if none is wanted.
+/// How many of the wanted marks a campaign hit; nothing if none is wanted. A few seeds owe none of them, so those that were
+/// never hit have no names here.
 pub fn marks_line(hit: &BTreeMap<Mark, u64>, wanted: &[Mark], colours: bool) -> String {
-    let never: Vec<&str> = wanted.iter().filter(|mark| !hit.contains_key(mark)).map(|mark| mark.name()).collect();
     let mut page = Page::new(colours);
-    let counted = format!("{} of {} hit", wanted.len() - never.len(), wanted.len());
-    match (wanted.is_empty(), never.is_empty()) {
-        (true, _) => {}
-        (_, true) => page.labelled("marks    ", &counted),
-        (_, false) => page.labelled("marks    ", &format!("{counted}; never: {}", never.join(" "))),
+    if !wanted.is_empty() {
+        let count = wanted.iter().filter(|mark| hit.contains_key(mark)).count();
+        page.labelled("marks    ", &format!("{count} of {} hit", wanted.len()));
     }
     page.finish()
 }
@@ -147,12 +145,18 @@ fn merged_remark(verdict: &MergedVerdict) -> String {
     remarks.join("; ")
 }
 
-fn told_witness(page: &mut Page, name: &str, witness: &Witness) {
+/// What was promised, if the name stands for a promise.
+fn promise(name: &str) -> Option<(&'static str, &'static str)> {
+    property(name).map(|property| ("  promise  ", property.summary))
+}
+
+/// A violation: under its name `what` that means (a label and a line), then the two facts and the rule.
+pub(crate) fn told_witness(page: &mut Page, name: &str, what: Option<(&str, &str)>, witness: &Witness) {
     page.line("");
     let word = page.toned(Tone::Bad, "VIOLATED");
     page.line(&format!("{word} {name}"));
-    if let Some(property) = property(name) {
-        page.labelled("  promise  ", property.summary);
+    if let Some((label, summary)) = what {
+        page.labelled(label, summary);
     }
     page.labelled("  rule     ", &witness.rule);
     told_fact(page, "  first    ", &witness.first);
@@ -170,7 +174,7 @@ fn told_witness(page: &mut Page, name: &str, witness: &Witness) {
 /// A witness as text without colours, for papers that wrap it in their own way.
 pub(crate) fn witness_text(name: &str, witness: &Witness) -> String {
     let mut page = Page::new(false);
-    told_witness(&mut page, name, witness);
+    told_witness(&mut page, name, promise(name), witness);
     page.finish().trim_start().to_string()
 }
 
@@ -182,11 +186,11 @@ fn told_story(page: &mut Page, story: &[Fact]) {
     }
 }
 
-pub(crate) fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
+fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
     page.labelled(label, &format!("at {} (entry {}): {}", seconds(fact.at_ns), fact.seq, fact.text));
 }
 
-pub(crate) fn told_stretches(page: &mut Page, stretches: &[Stretch]) {
+fn told_stretches(page: &mut Page, stretches: &[Stretch]) {
     for stretch in stretches.iter().take(LISTED) {
         page.labelled("  records  ", &placed(stretch));
     }
