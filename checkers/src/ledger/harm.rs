@@ -125,6 +125,22 @@ impl Partition {
         self.harms.push(Harm { node, kind, from, to, at: at.0, at_ns: at.1, until: u32::MAX, pending });
     }
 
+    /// The device under a node was wiped in the life that loaded this copy, or in a later one: whatever that life took for
+    /// there, or wrote since into directories that are gone, the next one need not find.
+    pub fn gone(&mut self, node: NodeIndex, at: u32, at_ns: u64) {
+        if !self.harms.iter().any(|harm| harm.is_on(node) && harm.kind == HarmKind::Gone) {
+            let (kind, from, to) = (HarmKind::Gone, i64::MIN, i64::MAX);
+            self.harms.push(Harm { node, kind, from, to, at, at_ns, until: u32::MAX, pending: None });
+        }
+    }
+
+    /// Damage to this node's own copy. Not all of a batch is under its checksum: a wrong epoch or offset is taken for good, and
+    /// may lead a follower astray for ever.
+    pub fn harm_within(&self, node: NodeIndex) -> Option<Harm> {
+        let within = |harm: &&Harm| matches!(harm.kind, HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed);
+        self.harms.iter().filter(|harm| harm.is_on(node)).find(within).copied()
+    }
+
     /// A sync lied about names: of the newest file of a node's log, or of the log itself. Older files were synced by then.
     pub fn unname(&mut self, node: NodeIndex, only_newest: bool, (at, at_ns): (u32, u64)) {
         let places = self.log(node).map_or(&[][..], |log| &log.places);

@@ -94,6 +94,8 @@ pub(crate) struct LogModel {
     pub cut: Option<Cut>,
     /// Entry of the last load; 0 before.
     pub loaded: u32,
+    /// In which of its node's lives that was.
+    pub life: u32,
     /// Whether anything was ever told of this log.
     pub known: bool,
     /// The leader's current view of its ISR: an index into the partition's views.

@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     pub wiped: u32,
     /// The world ended its process and has not started it again. One that ended by itself should run.
     pub is_down: bool,
+    /// A device was wiped under its process: in which of its lives, and the entry and the world time of that.
+    pub device_wiped: Option<(u32, u32, u64)>,
     /// The last heal leaves it out: it is nobody's business any more.
     pub left_out: bool,
 }
@@ -151,6 +153,8 @@ pub(crate) struct Ledger {
     pub counts: Counts,
     /// Entry of the last heal.
     pub healed: Option<u32>,
+    /// Whether the cluster came to rest after it.
+    rested: Option<bool>,
     pub changes: Changes,
     /// What spoilt frames told clients.
     pub witnesses: Witnesses,
@@ -264,7 +268,8 @@ impl Ledger {
                 self.healed = Some(at);
                 Effect::Nothing
             }
-            (World::Settled { .. }, _) => {
+            (World::Settled { ok, .. }, _) => {
+                self.rested = Some(*ok);
                 // The final reading follows: where each log ended for it was decided some time after this, and what is told
                 // from now on of offsets beyond that end is news to it.
                 self.parts.iter_mut().for_each(|part| part.finally_began = part.finally_began.or(Some(at)));
@@ -278,6 +283,10 @@ impl Ledger {
     fn damaged(&mut self, at: u32, node: NodeIndex, path: &str, bytes: (u64, u64), kind: Damage) {
         if kind == Damage::Removed {
             self.machines[node.0 as usize].powered_off = at + 1;
+        }
+        if kind == Damage::Wiped {
+            let life = self.machine(node).incarnation;
+            self.machines[node.0 as usize].device_wiped = Some((life, at, self.now_ns));
         }
         let mut parts = path.rsplit('/');
         let (file, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -418,6 +427,10 @@ impl Ledger {
         let power_lost = machine.powered_off > log.loaded + 1;
         let (was, flushed) = (log.end, log.flushed);
         let lost_at = power_lost.then(|| machine.powered_off - 1);
+        let life = std::mem::replace(&mut log.life, machine.incarnation);
+        if let Some((_, at, at_ns)) = machine.device_wiped.filter(|(wiped, ..)| *wiped >= life) {
+            partition.gone(node, at, at_ns);
+        }
         let harm = partition.harm_of_load(node, lost_at);
         let harmed = harm.map(|harm| (harm.from, harm.at));
         let before = Before { known, end: was, flushed, power_lost, harmed };
@@ -541,7 +554,8 @@ impl Ledger {
                 let part = self.part(*tp);
                 self.counts.read += records.len() as u64;
                 let astray = self.astray(at, client, part, (*offset, records.len()), *finally);
-                if *finally {
+                // What the reader does behind the end of this partition's reading is no part of it.
+                if *finally && self.parts[part].finally.is_none() {
                     self.parts[part].finally_astray = astray;
                 }
                 if astray.is_none() {
@@ -557,7 +571,9 @@ impl Ledger {
             Observation::FinallyRead { tp, log_start, log_end, complete } => {
                 let part = self.part(*tp);
                 let (start, end) = (*log_start, *log_end);
-                self.parts[part].finally = Some(Final { start, end, complete: *complete, at });
+                // Of a cluster that is not at rest a reading shows what is there, and not what is gone.
+                let complete = *complete && self.rested != Some(false);
+                self.parts[part].finally = Some(Final { start, end, complete, at });
                 self.parts[part].finally_began.get_or_insert(at);
                 Effect::Nothing
             }

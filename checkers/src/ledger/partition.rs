@@ -207,6 +207,11 @@ impl Partition {
             .filter(move |id| self.version(*id).last >= offset)
     }
 
+    /// True if some start found bytes at this offset that nobody had announced, and nothing has told yet what they are.
+    pub fn has_riddle(&self, offset: i64) -> bool {
+        self.opaque.iter().map(|id| self.version(*id)).any(|riddle| riddle.base <= offset && offset <= riddle.last)
+    }
+
     /// A batch was appended to a node's log.
     pub fn append(
         &mut self,

@@ -146,8 +146,10 @@ impl ReadCommitted {
             }
             if lost(partition, offset).is_some() {
                 self.explained.insert((part, offset), slot.read);
-            } else if let Some(harm) = partition.harm_met(offset, slot.read_at, false) {
-                self.excuses.note(harm.at, part, offset, offset.saturating_add(1));
+            } else if let Some(fault) =
+                partition.harm_met(offset, slot.read_at, false).map(|harm| harm.at).or(partition.finally_astray)
+            {
+                self.excuses.note(fault, part, offset, offset.saturating_add(1));
             } else if slot.acked != slot.read {
                 self.breaches.note(Breach::Vanished { part, offset, read: (slot.read, slot.read_at) });
             }
@@ -189,7 +191,8 @@ fn phantom(telling: Telling, part: usize, loss: usize) -> AllowedLoss {
     }
 }
 
-/// Different batches were committed at this offset: the earlier one was lost.
+/// Different batches were committed at this offset: the earlier one was lost. What a start found and nobody had announced may
+/// be one of them.
 fn committed_rivals(partition: &Partition, offset: i64) -> bool {
     let mut batches = partition
         .covering_any(offset)
@@ -197,7 +200,7 @@ fn committed_rivals(partition: &Partition, offset: i64) -> bool {
         .filter(|version| version.commit.is_some())
         .map(|version| (version.base, version.batch));
     let first = batches.next();
-    batches.any(|batch| Some(batch) != first)
+    batches.any(|batch| Some(batch) != first) || lost(partition, offset).is_some() && partition.has_riddle(offset)
 }
 
 /// The loss that took a committed record from this offset.

@@ -144,8 +144,10 @@ impl HighWatermark {
                 self.breaches.note(Breach::Back { part, before, now });
             }
             self.covered(ledger, part, node, now, tip);
-        } else if let Some(version) = tip.filter(|tip| partition.version(*tip).fate == Fate::Open) {
-            match partition.harm_of_copy(node, version, ledger.now_ns()) {
+        } else if let Some(version) = tip.filter(|tip| ahead(partition, *tip, now.to)) {
+            // A spoilt answer may name any high watermark.
+            let spoilt = || partition.spoilt_frame(node, ledger.now_ns());
+            match partition.harm_of_copy(node, version, ledger.now_ns()).or_else(spoilt) {
                 Some(harm) => self.excuse(partition, part, version, harm),
                 None => self.breaches.note(Breach::FollowerAhead { part, now, version }),
             }
@@ -234,6 +236,14 @@ impl HighWatermark {
             self.breaches.note(Breach::LeaderLacks { part, version, loss });
         }
     }
+}
+
+/// A follower's high watermark covers what no leader committed. What a start found and nobody had announced may be anything
+/// that was committed there, and a log that has lost its beginning does not compare.
+fn ahead(partition: &Partition, tip: VersionId, to: i64) -> bool {
+    let version = partition.version(tip);
+    let unknown = version.opaque || version.root != 0;
+    version.fate == Fate::Open && !(unknown && to <= partition.frontier)
 }
 
 fn witness(telling: Telling, breach: Breach) -> Witness {

@@ -99,10 +99,12 @@ fn unsettled(ledger: &Ledger, at: u32, breaches: &mut Breaches<Breach>, excuses:
         let Some(decision) = partition.decisions.last() else { continue };
         let is_away = |node| ledger.machine(node).is_down || ledger.machine(node).left_out;
         let missing = decision.replicas.minus(decision.isr).iter().filter(|node| !is_away(*node));
-        let ends = missing.map(|node| Some(partition.log(node).map_or(0, |log| log.end)));
-        let nobody = decision.leader.is_none().then_some(None);
-        for offset in ends.chain(nobody) {
-            let Some((fault, from)) = blocked(ledger, partition, offset) else {
+        let astray = |node| partition.harm_within(node).map(|harm| (harm.at, harm.from.max(0)));
+        let behind = |node| partition.log(node).map_or(0, |log| log.end);
+        let lagging = missing.map(|node| blocked(ledger, partition, Some(behind(node))).or_else(|| astray(node)));
+        let headless = decision.leader.is_none().then(|| blocked(ledger, partition, None));
+        for why in lagging.chain(headless) {
+            let Some((fault, from)) = why else {
                 return breaches.note(Breach::NotSettled { at });
             };
             explained = true;
