@@ -92,6 +92,8 @@ impl Partition {
         }
         for node in decision.isr.iter() {
             let end = self.log(node).map_or(0, |log| log.end);
+            // A copy that was destroyed while the proposal was on its way was there when the leader vouched for it.
+            let end = self.proposed.remove(&node).map_or(end, |then| then.max(end));
             self.ends.insert((decision.at, node), end);
         }
         self.decisions.push(decision);
@@ -100,6 +102,12 @@ impl Partition {
 
     /// A leader told its view of its ISR.
     pub fn view(&mut self, node: NodeIndex, at: u32, leader_epoch: i32, committed: NodeSet, maximal: NodeSet) {
+        let joining = maximal.minus(committed);
+        self.proposed.retain(|node, _| joining.contains(*node));
+        for node in joining.iter() {
+            let end = self.log(node).map_or(0, |log| log.end);
+            self.proposed.entry(node).or_insert(end);
+        }
         let exact = |d: &Decision| d.leader_epoch == leader_epoch && d.leader == Some(node) && d.isr == committed;
         let rests = self.decisions.iter().rposition(exact);
         let decision = rests.or_else(|| self.decisions.iter().rposition(|d| d.leader_epoch <= leader_epoch));

@@ -60,6 +60,8 @@ pub(crate) struct Partition {
     pub decisions: Vec<Decision>,
     /// Where the log of each member of the ISR ended when the controller decided (entry, node).
     pub ends: BTreeMap<(u32, NodeIndex), i64>,
+    /// Where the log of a replica ended when a leader proposed it for the ISR, until a decision takes it in.
+    pub proposed: BTreeMap<NodeIndex, i64>,
     pub views: Vec<View>,
     pub losses: Vec<Loss>,
     /// The latest leader that took up its epoch.
@@ -102,6 +104,7 @@ impl Partition {
             logs: Vec::new(),
             decisions: Vec::new(),
             ends: BTreeMap::new(),
+            proposed: BTreeMap::new(),
             views: Vec::new(),
             losses: Vec::new(),
             led: None,
