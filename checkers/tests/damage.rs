@@ -496,3 +496,64 @@ fn a_misread_that_changed_nothing_at_a_load_excuses_no_later_one() {
     story.restart_with(3, 2);
     assert_eq!(story.finish().violated(), ["recovery"]);
 }
+
+#[test]
+fn what_a_life_wrote_over_a_wiped_device_the_next_need_not_find() {
+    let mut story = three_batches();
+    story.restart(3);
+    // Nothing of this partition is named: its directory went with the others.
+    story.damage_file(3, "data/meta.properties", (0, 90), Damage::Wiped);
+    story.restart_with(3, 0);
+    story.follow(3);
+    assert_eq!(story.violated(), NOTHING, "the life that was wiped");
+    story.restart_with(3, 0);
+    assert_eq!(story.finish().violated(), ["recovery"], "and no later one");
+}
+
+#[test]
+fn a_reading_of_a_cluster_that_is_not_at_rest_does_not_say_what_is_gone() {
+    let tell = |rests: bool| {
+        let mut story = three_batches();
+        story.damage_file(1, "data/meta.properties", (3, 4), Damage::BitRot);
+        story.world(World::Healed);
+        story.world(World::Settled { ok: rests, why: String::new() });
+        story.client(FINAL, Observation::FinallyRead { tp: TP, log_start: 0, log_end: 0, complete: true });
+        story.judge().violated().contains(&"acked-survive")
+    };
+    assert!(tell(true) && !tell(false));
+}
+
+#[test]
+fn a_spoilt_fetch_may_name_any_high_watermark() {
+    let tell = |spoilt: bool| {
+        let mut story = Story::new(SAFE);
+        story.produce(2);
+        let records = story.invoke(P, 1);
+        let batch = story.batch(records);
+        story.append(1, 1, batch);
+        story.replicate(1, 2);
+        if spoilt {
+            story.corrupt(node(1), node(2), "fetch");
+        }
+        story.mark(2, 1, 3, false);
+        story
+    };
+    assert_eq!(tell(true).violated(), NOTHING);
+    assert_eq!(tell(false).violated(), ["high-watermark"]);
+}
+
+#[test]
+fn damage_below_its_end_may_keep_a_follower_from_ever_catching_up() {
+    let tell = |rot: Option<i32>| {
+        let mut story = three_batches();
+        if let Some(node) = rot {
+            story.damage(node, 0, Damage::BitRot);
+        }
+        story.world(World::Healed);
+        story.world(World::Settled { ok: false, why: "b3 is not in sync on orders-0".into() });
+        story.violated()
+    };
+    assert_eq!(tell(Some(3)), NOTHING, "its own copy");
+    assert_eq!(tell(None), ["serves-after-heal"]);
+    assert_eq!(tell(Some(2)), ["serves-after-heal"], "another copy, which it does not need");
+}

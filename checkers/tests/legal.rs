@@ -217,6 +217,30 @@ fn a_member_that_joined_after_the_commit_protects_too_until_its_copy_is_destroye
 }
 
 #[test]
+fn a_copy_that_is_destroyed_while_its_proposal_is_on_its_way_protected_until_then() {
+    let tell = |proposed: bool| {
+        let mut story = Story::new(SAFE);
+        story.change_isr(&[1, 2]);
+        story.produce(3);
+        story.follow(3);
+        if proposed {
+            let (committed, maximal) = (vec![NodeId(1), NodeId(2)], vec![NodeId(1), NodeId(2), NodeId(3)]);
+            story.node(1, Observation::LeaderIsr { tp: TP, leader_epoch: 1, committed, maximal });
+        }
+        story.power_off(3, 0);
+        story.world(World::DiskWiped { node: NodeId(3) });
+        story.decide(Some(1), &[1, 2, 3], Election::Clean);
+        story.decide(Some(3), &[3], Election::Clean);
+        story.decide(None, &[3], Election::Clean);
+        story.restart(3);
+        story.lead(3, &[3], Election::Clean);
+        story.finish()
+    };
+    assert_eq!(tell(true).standing("high-watermark"), Standing::Held);
+    assert_eq!(tell(false).standing("high-watermark"), Standing::Violated, "nobody vouched for it");
+}
+
+#[test]
 fn below_min_insync_the_forgotten_former_members_are_named() {
     let mut story = Story::new(Settings { min_insync: 2, ..SAFE });
     story.produce(7);
