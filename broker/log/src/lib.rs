@@ -13,6 +13,7 @@
 mod config;
 mod cut;
 mod epochs;
+pub mod format;
 mod loader;
 mod log;
 mod producers;
