@@ -3,7 +3,7 @@
 
 mod story;
 
-use klamm_base::{ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, TruncationCause};
+use klamm_base::{ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, TruncationCause, Uuid};
 use klamm_checkers::{AllowedLoss, Damage, Party, Standing, Verdict, World};
 use story::{Batch, C, FINAL, P, SAFE, Settings, Story, TP};
 
@@ -450,7 +450,7 @@ fn clocks_limits_and_slow_machines_excuse_nothing() {
 
 #[test]
 fn a_final_reading_that_damage_led_astray_is_no_witness_of_what_it_did_not_show() {
-    let tell = |damaged: bool| {
+    let tell = |damaged: bool, missing: bool| {
         let mut story = three_batches();
         story.world(World::Healed);
         story.world(World::Settled { ok: true, why: String::new() });
@@ -463,13 +463,20 @@ fn a_final_reading_that_damage_led_astray_is_no_witness_of_what_it_did_not_show(
             .client(FINAL, Observation::ClientStarted { name: "final".into(), kind: klamm_base::ClientKind::Consumer });
         story.client(FINAL, Observation::Positioned { tp: TP, offset: 0 });
         let end = story.end(1);
-        story.read(FINAL, 1, 0, 2, true);
+        let read = story.read(FINAL, 1, 0, 2, true);
+        if missing {
+            story.change(read, |observation| {
+                let Observation::Read { records, .. } = observation else { unreachable!() };
+                records[1] = None;
+            });
+        }
         story.read(FINAL, 1, end - 1, end, true);
         story.client(FINAL, Observation::FinallyRead { tp: TP, log_start: 0, log_end: end, complete: true });
-        story
+        story.violated()
     };
-    assert_eq!(tell(true).violated(), NOTHING);
-    assert!(tell(false).violated().contains(&"acked-survive"), "{:?}", tell(false).violated());
+    assert_eq!(tell(true, false), NOTHING);
+    assert!(tell(false, false).contains(&"acked-survive"), "{:?}", tell(false, false));
+    assert_eq!(tell(true, true), ["acked-survive"], "it had not left its way yet");
 }
 
 #[test]
@@ -556,4 +563,140 @@ fn damage_below_its_end_may_keep_a_follower_from_ever_catching_up() {
     assert_eq!(tell(Some(3)), NOTHING, "its own copy");
     assert_eq!(tell(None), ["serves-after-heal"]);
     assert_eq!(tell(Some(2)), ["serves-after-heal"], "another copy, which it does not need");
+}
+
+#[test]
+fn damage_that_the_checksum_of_a_batch_covers_keeps_no_follower_from_catching_up_behind_it() {
+    let tell = |from: u64, to: u64| {
+        let mut story = three_batches();
+        story.damage_file(3, "data/orders-0/00000000000000000000.log", (from, to), Damage::BitRot);
+        story.world(World::Healed);
+        story.world(World::Settled { ok: false, why: "b3 is not in sync on orders-0".into() });
+        story.violated()
+    };
+    let body = u64::from(story::BATCH);
+    assert_eq!(tell(50, 51), ["serves-after-heal"]);
+    assert_eq!(tell(21, body), ["serves-after-heal"], "all that is covered");
+    assert_eq!(tell(20, 21), NOTHING, "the last byte of the checksum itself");
+    assert_eq!(tell(50, body + 1), NOTHING, "the first byte of the next batch");
+}
+
+/// Power took the oldest file of node 3's log, of which a sync had lied: the log begins at 4, where its next file does.
+fn lose_the_beginning(story: &mut Story) {
+    story.node(3, Observation::Flushed { tp: TP, to: 6 });
+    story.damage_file(3, "data/orders-0/00000000000000000000.log", (0, 200), Damage::NotDurable);
+    story.power_off(3, 6);
+    story.world(World::Restarted { node: NodeId(3) });
+    story.node(3, Observation::NodeStarted { incarnation: Uuid(103) });
+    story.node(3, Observation::LogLoaded { tp: TP, log_start: 4, log_end: 6, digest: 4711 });
+}
+
+#[test]
+fn a_log_that_lost_its_beginning_is_not_compared_below_what_leaders_committed() {
+    let tell = |lost: bool, committed: bool| {
+        let mut story = three_batches();
+        if lost {
+            lose_the_beginning(&mut story);
+        }
+        let records = story.invoke(P, 2);
+        let batch = story.batch(records);
+        story.append(1, 1, batch);
+        if committed {
+            story.commit();
+        }
+        story.replicate(1, 3);
+        story.mark(3, 1, 8, false);
+        story.violated()
+    };
+    assert_eq!(tell(true, true), NOTHING);
+    assert_eq!(tell(true, false), ["high-watermark"], "no leader committed anything there");
+    assert_eq!(tell(false, true), NOTHING);
+    assert_eq!(tell(false, false), ["high-watermark"]);
+}
+
+#[test]
+fn a_whole_log_is_compared_below_what_leaders_committed() {
+    let mut story = three_batches();
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records);
+    story.append(1, 1, batch);
+    story.replicate(1, 3);
+    story.kill(1);
+    story.lead(2, &[2], Election::Clean);
+    story.produce(2);
+    // It holds what the former leader wrote there, and nobody committed.
+    story.mark(3, 2, 8, false);
+    assert_eq!(story.violated(), ["high-watermark"]);
+}
+
+/// Node 1 wrote two records behind its log and died before it could tell of them.
+fn write_unannounced(story: &mut Story) {
+    let records = story.invoke(P, 2);
+    let batch = story.batch(records.clone());
+    let (base, epoch) = (story.end(1), story.epoch);
+    story.logs.entry(1).or_default().push(Batch { base, epoch, ..batch });
+    story.unknown(&records);
+    story.kill(1);
+}
+
+/// Node 1 leads alone, and what is in its log is committed.
+fn lead_alone(story: &mut Story) {
+    story.restart(1);
+    story.lead(1, &[1], Election::Clean);
+    story.mark(1, story.epoch, story.end(1), true);
+}
+
+fn read_again(story: &mut Story, records: Vec<Option<ClientRecord>>) {
+    story.client(C, Observation::Positioned { tp: TP, offset: 2 });
+    story.client(C, Observation::Read { tp: TP, offset: 2, records, finally: false });
+}
+
+#[test]
+fn where_a_read_record_was_lost_as_allowed_a_start_may_find_another_that_nobody_announced() {
+    let tell = |found: bool| {
+        let mut story = Story::new(SAFE);
+        story.produce(2);
+        story.change_isr(&[1]);
+        story.produce(2);
+        story.read(C, 1, 0, 4, false);
+        story.power_off(1, 2);
+        story.decide(None, &[1], Election::Clean);
+        lead_alone(&mut story);
+        story.decide(None, &[1], Election::Clean);
+        write_unannounced(&mut story);
+        if !found {
+            story.logs.entry(1).or_default().pop();
+        }
+        lead_alone(&mut story);
+        let others = [4, 5].map(|number| Some(ClientRecord { client: P, number }));
+        read_again(&mut story, others.to_vec());
+        story.finish()
+    };
+    let told = tell(true);
+    assert_eq!(told.violated(), NOTHING, "{:#?}", told.judge().verdicts);
+    let setting = "flush.messages (acknowledged before it was flushed)";
+    assert_eq!(allowed(&told, "consumers-read-committed")[0].setting, setting);
+    assert_eq!(tell(false).violated(), ["consumers-read-committed"], "nothing stands there");
+}
+
+#[test]
+fn what_nobody_announced_is_one_record_for_all_readers_where_nothing_was_lost() {
+    let tell = |swapped: bool| {
+        let mut story = Story::new(SAFE);
+        story.produce(2);
+        story.change_isr(&[1]);
+        story.read(C, 1, 0, 2, false);
+        story.decide(None, &[1], Election::Clean);
+        write_unannounced(&mut story);
+        lead_alone(&mut story);
+        story.read(C, 1, 2, 4, false);
+        let mut records = story.records(1)[2..4].to_vec();
+        if swapped {
+            records.swap(0, 1);
+        }
+        read_again(&mut story, records);
+        story.finish().violated()
+    };
+    assert_eq!(tell(false), NOTHING);
+    assert_eq!(tell(true), ["consumers-read-committed"]);
 }

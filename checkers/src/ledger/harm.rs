@@ -13,6 +13,9 @@ use crate::nodes::NodeIndex;
 /// How long after a frame was spoilt its first consequence may come: it waits in windows, behind stalls and in paused processes.
 pub(crate) const FRAME_NS: u64 = 30_000_000_000;
 
+/// The head of a batch that its checksum does not cover: base offset, length, leader epoch, magic and the checksum itself.
+const UNCHECKED: u64 = 21;
+
 /// How a copy is spoilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HarmKind {
@@ -44,11 +47,18 @@ pub(crate) struct Harm {
     pub at_ns: u64,
     /// Entry at which the damaged bytes were gone again; `u32::MAX` while they are there.
     pub until: u32,
+    /// Some damaged bytes are, or may be, in the head of a batch, which no checksum covers.
+    pub unchecked: bool,
     /// Bytes of its segment that no batch announced so far stands in: the next ones tell which offsets they are.
     pending: Option<(u64, u64)>,
 }
 
 impl Harm {
+    /// Damage of checksummed bytes, all of them known, in force from entry and time `at` on.
+    fn new(node: NodeIndex, kind: HarmKind, (from, to): (i64, i64), (at, at_ns): (u32, u64)) -> Harm {
+        Harm { node, kind, from, to, at, at_ns, until: u32::MAX, unchecked: false, pending: None }
+    }
+
     fn is_on(&self, node: NodeIndex) -> bool {
         self.node == node && self.in_force()
     }
@@ -103,6 +113,18 @@ impl LogModel {
             None => (end, i64::MAX),
         }
     }
+
+    /// True if bytes `from..to` of the segment that begins at offset `segment` are all under the checksum of one announced
+    /// batch.
+    fn are_checked(&self, segment: i64, from: u64, to: u64) -> bool {
+        let first = self.places.partition_point(|place| place.base < segment);
+        let mut before = None;
+        let of_the_segment = self.places[first..].iter().take_while(|place| {
+            place.base < self.end && before.replace(place.position).is_none_or(|before| before < place.position)
+        });
+        let bounds = of_the_segment.map(|place| (u64::from(place.position), u64::from(place.bytes)));
+        bounds.into_iter().any(|(begins, bytes)| begins + UNCHECKED <= from && to <= begins + bytes)
+    }
 }
 
 impl Partition {
@@ -115,39 +137,42 @@ impl Partition {
             Damage::Wiped => HarmKind::Gone,
             // What arrived of a write that failed was never announced; what an unplugged device forgets was never synced.
             Damage::Partial | Damage::Removed => return,
-            Damage::NamesNotDurable => panic!("a file of a log is no directory"),
+            Damage::NamesNotDurable => unreachable!("the caller takes it for a directory's"),
         };
         let (from, to) = match kind {
             HarmKind::Gone => (i64::MIN, i64::MAX),
             _ => self.log(node).map_or((segment, i64::MAX), |log| log.offsets(segment, bytes.0, bytes.1)),
         };
         let pending = (to == i64::MAX && kind != HarmKind::Gone).then_some(bytes);
-        self.harms.push(Harm { node, kind, from, to, at: at.0, at_ns: at.1, until: u32::MAX, pending });
+        let unchecked = !self.log(node).is_some_and(|log| log.are_checked(segment, bytes.0, bytes.1));
+        self.harms.push(Harm { unchecked, pending, ..Harm::new(node, kind, (from, to), at) });
     }
 
     /// The device under a node was wiped in the life that loaded this copy, or in a later one: whatever that life took for
     /// there, or wrote since into directories that are gone, the next one need not find.
     pub fn gone(&mut self, node: NodeIndex, at: u32, at_ns: u64) {
         if !self.harms.iter().any(|harm| harm.is_on(node) && harm.kind == HarmKind::Gone) {
-            let (kind, from, to) = (HarmKind::Gone, i64::MIN, i64::MAX);
-            self.harms.push(Harm { node, kind, from, to, at, at_ns, until: u32::MAX, pending: None });
+            self.harms.push(Harm::new(node, HarmKind::Gone, (i64::MIN, i64::MAX), (at, at_ns)));
         }
     }
 
-    /// Damage to this node's own copy. Not all of a batch is under its checksum: a wrong epoch or offset is taken for good, and
-    /// may lead a follower astray for ever.
+    /// Damage in this node's own copy to what no checksum covers: a wrong epoch or offset is taken for good, and may lead a
+    /// follower astray for ever.
     pub fn harm_within(&self, node: NodeIndex) -> Option<Harm> {
-        let within = |harm: &&Harm| matches!(harm.kind, HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed);
+        let within = |harm: &&Harm| match harm.kind {
+            HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.unchecked,
+            HarmKind::Fed => true,
+            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+        };
         self.harms.iter().filter(|harm| harm.is_on(node)).find(within).copied()
     }
 
     /// A sync lied about names: of the newest file of a node's log, or of the log itself. Older files were synced by then.
-    pub fn unname(&mut self, node: NodeIndex, only_newest: bool, (at, at_ns): (u32, u64)) {
+    pub fn unname(&mut self, node: NodeIndex, only_newest: bool, at: (u32, u64)) {
         let places = self.log(node).map_or(&[][..], |log| &log.places);
         let newest = places.iter().rfind(|place| place.position == 0).map(|place| place.base);
         let from = newest.filter(|_| only_newest).unwrap_or(i64::MIN);
-        let kind = HarmKind::Undurable;
-        self.harms.push(Harm { node, kind, from, to: i64::MAX, at, at_ns, until: u32::MAX, pending: None });
+        self.harms.push(Harm::new(node, HarmKind::Undurable, (from, i64::MAX), at));
     }
 
     /// A batch was announced: damage that came before its announcement learns whether it is the batch's.
@@ -170,8 +195,7 @@ impl Partition {
     /// or the follower may copy or cut what it should not.
     pub fn spoil_frame(&mut self, follower: NodeIndex, at: u32, at_ns: u64) {
         let from = self.log(follower).map_or(0, |log| log.end);
-        let kind = HarmKind::Frame;
-        self.harms.push(Harm { node: follower, kind, from, to: i64::MAX, at, at_ns, until: u32::MAX, pending: None });
+        self.harms.push(Harm::new(follower, HarmKind::Frame, (from, i64::MAX), (at, at_ns)));
     }
 
     /// What excuses a load that brings back less than there was, or something else, from its first offset on. `power_lost`:
@@ -225,9 +249,8 @@ impl Partition {
         let is_known =
             self.harms.iter().any(|harm| harm.is_on(node) && harm.kind == HarmKind::Fed && harm.from <= base);
         if !is_known {
-            let (kind, to) = (HarmKind::Fed, i64::MAX);
             assert!(at >= found.at, "a consequence comes after its cause");
-            self.harms.push(Harm { node, kind, from: base, to, until: u32::MAX, pending: None, ..found });
+            self.harms.push(Harm::new(node, HarmKind::Fed, (base, i64::MAX), (found.at, found.at_ns)));
         }
         Some(found)
     }

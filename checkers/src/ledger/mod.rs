@@ -14,7 +14,7 @@ pub(crate) use log::{AppendFault, Commit, Cut, Fate, LogModel, Mark, Reload, Ver
 pub(crate) use loss::{Cause, Decision, Setting};
 pub(crate) use partition::{Changes, Partition};
 pub(crate) use slots::Slots;
-use witnesses::Witnesses;
+use witnesses::{Astray, Witnesses};
 
 use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
 use crate::{Counts, Damage, Entry, Event, Party, World};
@@ -561,7 +561,7 @@ impl Ledger {
                 if astray.is_none() {
                     self.read(at, part, *offset, records, *finally);
                 }
-                Effect::Read { part, astray }
+                Effect::Read { part, astray: astray.map(|astray| astray.cause) }
             }
             Observation::Positioned { tp, offset } => {
                 let part = self.part(*tp);
@@ -611,14 +611,14 @@ impl Ledger {
         part: usize,
         (offset, len): (i64, usize),
         finally: bool,
-    ) -> Option<u32> {
+    ) -> Option<Astray> {
         let position = self.witnesses.read_on(client, part, offset.saturating_add(len as i64));
         if let Some(position) = position.filter(|position| *position != offset) {
             let name = self.clients.get(&client).map_or("", |client| client.name.as_str());
             let frame = self.witnesses.misled_lately(name, self.now_ns);
             let harm = || self.parts[part].harm_met(position, at, finally).map(|harm| harm.at);
             if let Some(cause) = frame.or_else(harm) {
-                self.witnesses.lead_astray(client, part, cause);
+                self.witnesses.lead_astray(client, part, Astray { cause, from: position });
             }
         }
         self.witnesses.astray(client, part)

@@ -2,6 +2,7 @@
 
 use super::harm::Harm;
 use super::loss::{Decision, Loss, View};
+use super::witnesses::Astray;
 use super::{AppendFault, Cut, Fate, LogModel, Reload, Sending, Slots, Version, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
 use klamm_base::{ClientId, TopicPartition, TruncationCause, chain};
@@ -80,8 +81,8 @@ pub(crate) struct Partition {
     pub finally: Option<Final>,
     /// Entry at which the final reading began.
     pub finally_began: Option<u32>,
-    /// What led the final reading astray: it is no witness of what it did not show.
-    pub finally_astray: Option<u32>,
+    /// Where and why the final reading left its way: from there on it is no witness of what it did not show.
+    pub finally_astray: Option<Astray>,
     pub min_insync: i32,
     pub unclean_permitted: bool,
     /// Node numbers with a log here.
@@ -194,6 +195,11 @@ impl Partition {
     /// The final reading, if it reached its end.
     pub fn read_through(&self) -> Option<Final> {
         self.finally.filter(|last| last.complete)
+    }
+
+    /// What led the final reading away before it came to this offset, or from it.
+    pub fn led_past(&self, offset: i64) -> Option<u32> {
+        self.finally_astray.filter(|astray| offset >= astray.from).map(|astray| astray.cause)
     }
 
     /// True if the final reading cannot tell of this offset: it was written and told of only when that reading was under way.

@@ -4,13 +4,21 @@ use super::harm::FRAME_NS;
 use klamm_base::ClientId;
 use std::collections::BTreeMap;
 
+/// A consumer that was led elsewhere than to its position.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Astray {
+    /// Entry of what led it there.
+    pub cause: u32,
+    /// Its position then: all below it has read.
+    pub from: i64,
+}
+
 /// What clients can be believed.
 #[derive(Debug, Default)]
 pub(crate) struct Witnesses {
     /// The offset after the last one read, or the one it was set to.
     positions: BTreeMap<(ClientId, usize), i64>,
-    /// Consumers that were led elsewhere than to their position, and the entry of what did it.
-    strays: BTreeMap<(ClientId, usize), u32>,
+    strays: BTreeMap<(ClientId, usize), Astray>,
     /// Spoilt frames by the client's name: entry and world time in nanoseconds, ascending.
     frames: BTreeMap<String, Vec<(u32, u64)>>,
 }
@@ -46,13 +54,13 @@ impl Witnesses {
         self.positions.insert((client, part), next)
     }
 
-    /// A consumer reads elsewhere than it should, and this entry says why.
-    pub fn lead_astray(&mut self, client: ClientId, part: usize, cause: u32) {
-        self.strays.insert((client, part), cause);
+    /// A consumer reads elsewhere than it should. Where it left its way first counts.
+    pub fn lead_astray(&mut self, client: ClientId, part: usize, astray: Astray) {
+        self.strays.entry((client, part)).or_insert(astray);
     }
 
-    /// What led a consumer astray, if it is.
-    pub fn astray(&self, client: ClientId, part: usize) -> Option<u32> {
+    /// Where and why a consumer left its way, if it did.
+    pub fn astray(&self, client: ClientId, part: usize) -> Option<Astray> {
         self.strays.get(&(client, part)).copied()
     }
 }

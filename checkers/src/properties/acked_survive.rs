@@ -211,7 +211,7 @@ fn stands_again(partition: &Partition, acked: &Acked) -> bool {
 fn by_damage(ledger: &Ledger, acked: &Acked, fault: Fault) -> Fault {
     let partition = &ledger.parts[acked.part];
     let met = || partition.harm_met(acked.offset, u32::MAX, true).map(|harm| Fault::Hidden(harm.at));
-    let astray = || partition.finally_astray.map(Fault::Hidden);
+    let astray = || partition.led_past(acked.offset).map(Fault::Hidden);
     let sent = partition.sendings.get(&acked.record.client).and_then(|sending| sending.get(acked.record.number));
     let misled = || sent.and_then(|sent| ledger.misled(acked.record, sent)).map(Fault::Misled);
     match fault {

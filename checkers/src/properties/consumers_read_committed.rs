@@ -146,8 +146,10 @@ impl ReadCommitted {
             }
             if lost(partition, offset).is_some() {
                 self.explained.insert((part, offset), slot.read);
-            } else if let Some(fault) =
-                partition.harm_met(offset, slot.read_at, false).map(|harm| harm.at).or(partition.finally_astray)
+            } else if let Some(fault) = partition
+                .harm_met(offset, slot.read_at, false)
+                .map(|harm| harm.at)
+                .or_else(|| partition.led_past(offset))
             {
                 self.excuses.note(fault, part, offset, offset.saturating_add(1));
             } else if slot.acked != slot.read {
