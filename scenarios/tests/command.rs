@@ -1,5 +1,8 @@
 //! The command as its user meets it: exit codes and messages.
 
+mod given;
+
+use given::file;
 use std::process::{Command, Output};
 
 fn klamm(args: &[&str]) -> Output {
@@ -13,13 +16,6 @@ fn refused(args: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
     assert!(!text.contains("panicked"), "{text}");
     text
-}
-
-#[allow(clippy::disallowed_methods, reason = "test files")]
-fn file(name: &str, text: &str) -> String {
-    let path = std::env::temp_dir().join(format!("klamm-{}-{name}", std::process::id()));
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
 }
 
 #[test]
@@ -126,9 +122,8 @@ fn a_script_whose_named_step_never_struck_tested_nothing_and_exits_3() {
 
 #[test]
 fn a_failing_seed_is_stored_as_a_script_that_fails_again() {
-    let dir = file("findings", "");
-    #[allow(clippy::disallowed_methods, reason = "test files")]
-    std::fs::remove_file(&dir).unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path().join("findings").display().to_string();
     klamm(&["campaign", "--seeds", "30", "--without", "epoch-truncation", "--out", &dir]);
     #[allow(clippy::disallowed_methods, reason = "test files")]
     let mut stored = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
@@ -145,6 +140,6 @@ fn a_generated_script_can_be_printed_and_run_from_the_file() {
     klamm(&["run", "core", "--seed", "3", "--history", &one]);
     klamm(&["run", &path, "--history", &two]);
     #[allow(clippy::disallowed_methods, reason = "test files")]
-    let same = std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap();
+    let same = std::fs::read(&*one).unwrap() == std::fs::read(&*two).unwrap();
     assert!(same, "the printed script is the drawn one");
 }

@@ -36,16 +36,14 @@ fn a_seed_gives_the_same_history_and_trace_in_two_threads() {
 #[test]
 #[allow(clippy::disallowed_methods, reason = "test files")]
 fn a_seed_gives_the_same_history_in_two_processes_and_in_this_one() {
-    let dir = std::env::temp_dir();
-    let files: Vec<_> =
-        (0..2).map(|n| dir.join(format!("klamm-determinism-{}-{n}.jsonl", std::process::id()))).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..2).map(|n| folder.path().join(format!("{n}.jsonl"))).collect();
     for file in &files {
         let mut command = Command::new(env!("CARGO_BIN_EXE_klamm"));
         let status = command.args(["run", "core", "--seed", "7", "--history"]).arg(file).output().unwrap().status;
         assert!(status.success(), "{status}");
     }
     let written: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
-    files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
     assert!(written[0] == written[1], "two processes wrote different histories");
     assert!(written[0] == bytes(&run(&core(7), RunOptions::default())), "a process and a thread differ");
 }

@@ -16,7 +16,8 @@ fn doctor(args: &[&str]) -> (Option<i32>, String, Value) {
 #[test]
 #[allow(clippy::disallowed_methods, reason = "test files")]
 fn every_seed_is_the_same_in_every_way_and_its_hashes_are_written() {
-    let path = std::env::temp_dir().join(format!("klamm-doctor-test-{}", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hashes");
     let name = path.display().to_string();
     let (code, text, json) = doctor(&["--seeds", "3", "--hashes", &name]);
     assert_eq!(code, Some(0), "{text}");
@@ -28,7 +29,6 @@ fn every_seed_is_the_same_in_every_way_and_its_hashes_are_written() {
         assert!(text.contains(&format!("  {mode:<18} 3 of 3 equal")), "{text}");
     }
     let hashes = std::fs::read_to_string(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
     let lines: Vec<&str> = hashes.lines().collect();
     assert_eq!(lines.len(), 3, "{hashes}");
     for (seed, line) in lines.iter().enumerate() {

@@ -1,5 +1,8 @@
 //! Failure files and `klamm replay`, as their user meets them.
 
+mod given;
+
+use given::file;
 use klamm_scenarios::script::{Failure, Script};
 use std::process::{Command, Output};
 
@@ -28,13 +31,6 @@ fn klamm(args: &[&str]) -> (Option<i32>, String) {
     let output: Output = Command::new(env!("CARGO_BIN_EXE_klamm")).args(args).output().expect("klamm runs");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).expect("text"))
-}
-
-#[allow(clippy::disallowed_methods, reason = "test files")]
-fn file(name: &str, text: &str) -> String {
-    let path = std::env::temp_dir().join(format!("klamm-failure-{}-{name}", std::process::id()));
-    std::fs::write(&path, text).expect("a temporary file");
-    path.display().to_string()
 }
 
 #[test]

@@ -8,12 +8,13 @@
 mod stage;
 
 use serde_json::Value;
-use stage::{Broker, Folder, Producing, assert_same, consume, has_kcat, kcat, klamm, produce, run};
+use stage::{Broker, Producing, assert_same, consume, has_kcat, kcat, klamm, produce, run};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
 fn numbered(lines: std::ops::Range<u32>) -> Vec<u8> {
     lines
@@ -27,7 +28,7 @@ fn kcat_lists_the_broker_and_a_topic() {
     if !has_kcat("kcat_lists_the_broker_and_a_topic") {
         return;
     }
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let broker = Broker::start(folder.path());
     produce(&broker.address, "orders", &[], b"one\n");
     let listed: Value = serde_json::from_slice(&kcat(&broker.address, &["-L", "-J"], b"")).unwrap();
@@ -67,7 +68,7 @@ fn records_come_back_the_same_with_every_codec_plain_and_idempotent() {
     if !has_kcat("records_come_back_the_same_with_every_codec_plain_and_idempotent") {
         return;
     }
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let broker = Broker::start(folder.path());
     let text = numbered(0..2000);
     let codecs = codecs();
@@ -129,7 +130,7 @@ fn a_real_text_of_ten_thousand_lines_comes_back_complete_and_in_order() {
     let text = real_text();
     let lines = text.iter().filter(|byte| **byte == b'\n').count();
     assert!(lines >= 10_000, "the text has {lines} lines only");
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let broker = Broker::start(folder.path());
     produce(&broker.address, "text", &["-z", "lz4", "-X", "enable.idempotence=true"], &text);
     assert_same(&consume(&broker.address, "text"), &text, "text");
@@ -146,7 +147,7 @@ fn a_broker_killed_while_kcat_produces_goes_on_with_every_line_once_and_in_order
     if !has_kcat("a_broker_killed_while_kcat_produces_goes_on_with_every_line_once_and_in_order") {
         return;
     }
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let broker = Broker::start(folder.path());
     let address = broker.address.clone();
     let mut producing = Producing::start(&address, "lines", numbered(0..BEFORE), numbered(BEFORE..ALL));
@@ -164,7 +165,7 @@ fn a_broker_and_kcat_killed_in_the_middle_leave_every_acknowledged_line() {
     if !has_kcat("a_broker_and_kcat_killed_in_the_middle_leave_every_acknowledged_line") {
         return;
     }
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let broker = Broker::start(folder.path());
     let address = broker.address.clone();
     let mut producing = Producing::start(&address, "lines", numbered(0..BEFORE), numbered(BEFORE..ALL));
@@ -187,7 +188,7 @@ fn a_stop_in_good_order_leaves_everything_and_the_next_start_serves_at_once() {
     if !has_kcat("a_stop_in_good_order_leaves_everything_and_the_next_start_serves_at_once") {
         return;
     }
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let text = numbered(0..3000);
     // A successor that had to wait for the session's end would not serve before the test's deadline.
     let patient = ["--set", "broker.session.timeout.ms=600000"];
@@ -216,7 +217,7 @@ fn refused(dir: &Path, listen: &str, words: &[&str]) -> String {
 
 #[test]
 fn a_second_broker_on_the_same_folder_or_port_is_refused() {
-    let (folder, other) = (Folder::new(), Folder::new());
+    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut broker = Broker::start(folder.path());
     let name = folder.path().display().to_string();
     assert!(refused(folder.path(), "127.0.0.1:0", &[]).contains(&format!("{name} is in use by another broker")));
@@ -228,7 +229,7 @@ fn a_second_broker_on_the_same_folder_or_port_is_refused() {
 
 #[test]
 fn bad_input_of_the_broker_gives_exit_2_and_one_message() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let dir = folder.path();
     for listen in ["nonsense", "127.0.0.1", "127.0.0.1:65536", ":9092", "::1:9092", ""] {
         let text = refused(dir, listen, &[]);
@@ -283,7 +284,7 @@ fn hostile() -> Vec<Vec<u8>> {
 
 #[test]
 fn hostile_bytes_and_idle_connections_do_not_keep_the_broker_from_serving() {
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let mut broker = Broker::start(folder.path());
     let connect = || TcpStream::connect(&broker.address).unwrap();
     let idle: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
