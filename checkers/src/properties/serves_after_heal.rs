@@ -12,10 +12,11 @@ pub(crate) const PROPERTY: Property = Property {
     premise: "a partition that clients had used was there when the faults were taken back",
     explanation: "Safety alone is cheap: a cluster that never answers loses nothing. So every run ends with heal, settle, one \
                   write and one reading of every partition from its start to its end; each has a bound in simulated time. A \
-                  run that a panic or a broken promise ended early was not tested for this. Excused, for its partition alone: damaged bytes that are \
-                  there still, which no replica and no reader takes, and a node whose own files are damaged. Where a script heals \
-                  only a sufficient core, nothing is asked of those that are left out, nor of a partition of which nobody \
-                  else is in sync.",
+                  run that a panic or a broken promise ended early was not tested for this. Excused, for its partition \
+                  alone: damaged bytes that are there still, which no replica and no reader takes; damage in a follower's \
+                  own log to the head of a batch, which no checksum covers; and a node whose own files are damaged. Where \
+                  a script heals only a sufficient core, nothing is asked of those that are left out, nor of a partition \
+                  of which nobody else is in sync.",
     rules: &[RULE],
 };
 
