@@ -21,6 +21,7 @@ pub(crate) use nodes::NodeNames;
 pub use verdict::{
     AllowedLoss, Counts, Fact, Merged, MergedVerdict, Report, Signature, Standing, Stretch, Verdict, Witness, merge,
 };
+pub use words::seconds;
 
 /// One thing that Kafka promises, as it is judged here.
 #[derive(Clone, Copy, Debug)]

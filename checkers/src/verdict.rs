@@ -1,9 +1,10 @@
 //! What a judge answers, for people and for machines.
 
-use crate::Confusion;
+use crate::{Confusion, seconds};
 use klamm_base::{ClientRecord, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The answer to one property over one history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,13 @@ pub struct Fact {
     pub at_ns: u64,
     /// What happened.
     pub text: String,
+}
+
+/// `at 12.345 s (entry 7): node 1 was killed`
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} (entry {}): {}", seconds(self.at_ns), self.seq, self.text)
+    }
 }
 
 /// Records of one partition.
@@ -192,6 +200,11 @@ impl Report {
     /// What became of one property; one that was not judged was not tested.
     pub fn standing(&self, name: &str) -> Standing {
         self.verdicts.get(name).map_or(Standing::NotTested, Verdict::standing)
+    }
+
+    /// True if a promise was broken, or something was lost as a setting or a fault permits: clients may have seen it.
+    pub fn explains_anomalies(&self) -> bool {
+        self.verdicts.values().any(|verdict| matches!(verdict, Verdict::Violated { .. } | Verdict::Allowed { .. }))
     }
 
     /// How the run failed: its first root cause. `None` if nothing was violated.

@@ -254,8 +254,8 @@ impl Telling<'_> {
     }
 }
 
-/// `12.345 s`
-pub(crate) fn seconds(at_ns: u64) -> String {
+/// `12.345 s`, from nanoseconds of the world.
+pub fn seconds(at_ns: u64) -> String {
     format!("{}.{:03} s", at_ns / 1_000_000_000, at_ns / 1_000_000 % 1_000)
 }
 
@@ -316,4 +316,12 @@ fn party(party: &Party) -> String {
 
 fn list(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_time_is_told_in_seconds_with_three_places() {
+        assert_eq!([12_345_678_901, 1_000_000].map(super::seconds), ["12.345 s", "0.001 s"]);
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::campaign::Campaign;
 use crate::layout::{count, thousands};
+use crate::text::merged_remarks;
 use klamm_checkers::{Standing, properties};
 use std::collections::BTreeMap;
 
@@ -136,16 +137,8 @@ fn mark(standing: Standing) -> String {
 
 fn remark(campaign: &Campaign, property: &str) -> String {
     let verdict = &campaign.merged.verdicts[property];
-    let mut remarks = Vec::new();
-    if let Some(first) = verdict.violated_seeds.first() {
-        let seeds = count(verdict.violated_seeds.len() as u64, "seed");
-        let known = campaign.broken(property).iter().filter(|broken| broken.finding.known.is_some()).count();
-        let known = if known == 0 { String::new() } else { format!(", {known} of them known") };
-        remarks.push(format!("broken in {seeds}, first in seed {first}{known}"));
-    }
-    if verdict.allowed_seeds > 0 {
-        remarks.push(format!("losses that a setting allows in {}", count(verdict.allowed_seeds, "seed")));
-    }
+    let known = campaign.broken(property).iter().filter(|broken| broken.finding.known.is_some()).count();
+    let mut remarks = merged_remarks(verdict, known);
     if campaign.not_tested.contains(&property) {
         remarks.push("required, and no seed tested it".to_string());
     }

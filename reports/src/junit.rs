@@ -4,8 +4,8 @@
 use crate::campaign::{Broken, Campaign};
 use crate::json::SeedJson;
 use crate::layout::count;
-use crate::text::witness_text;
-use klamm_checkers::{MergedVerdict, Property, Standing, properties};
+use crate::text::{allowed_remark, witness_text};
+use klamm_checkers::{Property, Standing, properties};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 /// Lines that repeat a seed, of each case.
@@ -48,15 +48,10 @@ fn guarantee(campaign: &Campaign, property: &Property) -> Option<TestCase> {
     };
     let mut case = case(campaign, property.name, status);
     case.add_property(("obligations", verdict.obligations.to_string().as_str()));
-    if let Some(told) = allowed(verdict) {
+    if let Some(told) = allowed_remark(verdict) {
         case.set_system_out(told);
     }
     Some(case)
-}
-
-fn allowed(verdict: &MergedVerdict) -> Option<String> {
-    let seeds = count(verdict.allowed_seeds, "seed");
-    (verdict.allowed_seeds > 0).then(|| format!("losses that a setting allows in {seeds}"))
 }
 
 fn skipped(message: &str) -> TestCaseStatus {

@@ -1,7 +1,5 @@
 //! Widths, wrapping and colour.
 
-use std::fmt::Write;
-
 /// No line is longer.
 pub(crate) const WIDTH: usize = 120;
 
@@ -109,13 +107,6 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// `12.345 s`, from nanoseconds of the world.
-pub(crate) fn seconds(ns: u64) -> String {
-    let mut text = String::new();
-    write!(text, "{}.{:03} s", ns / 1_000_000_000, ns / 1_000_000 % 1_000).expect("a String takes everything");
-    text
-}
-
 /// `1 record`, `2 records`
 pub(crate) fn count(number: u64, one: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
@@ -142,6 +133,5 @@ mod tests {
         let all = [0, 999, 1000, 1_234_567].map(thousands);
         assert_eq!(all, ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([count(1, "record"), count(0, "record")], ["1 record", "0 records"]);
-        assert_eq!(seconds(12_345_678_901), "12.345 s");
     }
 }

@@ -1,12 +1,12 @@
 //! Plain text for a terminal: at most 120 columns, colours only if asked for. Byte-identical for the same run.
 
 use crate::FindingJson;
-use crate::layout::{Page, Tone, count, seconds, thousands};
+use crate::layout::{Page, Tone, count, thousands};
 use klamm_base::Mark;
 use klamm_checkers::{
-    AllowedLoss, Confusion, Counts, Fact, Merged, Places, Report, Standing, Stretch, Verdict, Witness, properties,
+    AllowedLoss, Confusion, Counts, Fact, Merged, MergedVerdict, Places, Report, Standing, Stretch, Verdict, Witness,
+    properties, property, seconds,
 };
-use klamm_checkers::{MergedVerdict, property};
 use std::collections::BTreeMap;
 
 /// Stretches and findings listed in full; further ones are counted.
@@ -71,7 +71,13 @@ pub fn campaign_report(
     page.line("");
     for property in properties() {
         if let Some(verdict) = merged.verdicts.get(property.name) {
-            row(&mut page, property.name, verdict.standing, verdict.obligations, &merged_remark(verdict));
+            row(
+                &mut page,
+                property.name,
+                verdict.standing,
+                verdict.obligations,
+                &merged_remarks(verdict, 0).join("; "),
+            );
         }
     }
     page.line("");
@@ -133,16 +139,22 @@ fn remark(verdict: &Verdict) -> String {
     }
 }
 
-fn merged_remark(verdict: &MergedVerdict) -> String {
+/// In how many seeds it was broken, of which so many are known, and in how many something was lost as allowed.
+pub(crate) fn merged_remarks(verdict: &MergedVerdict, known: usize) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(first) = verdict.violated_seeds.first() {
-        let seeds = verdict.violated_seeds.len() as u64;
-        remarks.push(format!("broken in {}, first in seed {first}", count(seeds, "seed")));
+        let seeds = count(verdict.violated_seeds.len() as u64, "seed");
+        let known = if known == 0 { String::new() } else { format!(", {known} of them known") };
+        remarks.push(format!("broken in {seeds}, first in seed {first}{known}"));
     }
-    if verdict.allowed_seeds > 0 {
-        remarks.push(format!("losses that a setting allows in {}", count(verdict.allowed_seeds, "seed")));
-    }
-    remarks.join("; ")
+    remarks.extend(allowed_remark(verdict));
+    remarks
+}
+
+/// What a campaign lost as allowed, if it lost anything so.
+pub(crate) fn allowed_remark(verdict: &MergedVerdict) -> Option<String> {
+    let seeds = count(verdict.allowed_seeds, "seed");
+    (verdict.allowed_seeds > 0).then(|| format!("losses that a setting allows in {seeds}"))
 }
 
 /// What was promised, if the name stands for a promise.
@@ -187,7 +199,7 @@ fn told_story(page: &mut Page, story: &[Fact]) {
 }
 
 fn told_fact(page: &mut Page, label: &str, fact: &Fact) {
-    page.labelled(label, &format!("at {} (entry {}): {}", seconds(fact.at_ns), fact.seq, fact.text));
+    page.labelled(label, &fact.to_string());
 }
 
 fn told_stretches(page: &mut Page, stretches: &[Stretch]) {

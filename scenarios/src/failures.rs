@@ -1,15 +1,15 @@
 //! From a run that broke a promise to a failure file, and from a failure file to whether the code still fails so.
 
+use crate::campaign::COMMIT;
 use crate::doctor::Fingerprint;
 use crate::script::{Expected, Failed, Failure, Script};
 use crate::stage::RunResult;
-use klamm_checkers::{Fact, Signature, Standing};
+use klamm_checkers::{Signature, Standing};
 use std::fmt;
 
 /// Version and commit of this program: `0.1.0 (0123456789ab)`; `-dirty` behind a commit that was changed.
 pub fn version() -> String {
-    let commit = env!("KLAMM_COMMIT");
-    let (hash, changed) = commit.split_once('-').unwrap_or((commit, ""));
+    let (hash, changed) = COMMIT.split_once('-').unwrap_or((COMMIT, ""));
     let hash = hash.get(..12).unwrap_or(hash);
     let mark = if changed.is_empty() { "" } else { "-" };
     format!("{} ({hash}{mark}{changed})", env!("CARGO_PKG_VERSION"))
@@ -17,7 +17,7 @@ pub fn version() -> String {
 
 /// True if the version says exactly which code this is.
 fn is_one_code() -> bool {
-    !["unknown", "-dirty"].iter().any(|mark| env!("KLAMM_COMMIT").contains(mark))
+    !["unknown", "-dirty"].iter().any(|mark| COMMIT.contains(mark))
 }
 
 /// How a run failed; `None` if nothing was violated.
@@ -27,8 +27,8 @@ pub fn failed(run: &RunResult) -> Option<Failed> {
     Some(Failed {
         property: property.to_owned(),
         rule: witness.rule.clone(),
-        first: told(&witness.first),
-        then: told(&witness.second),
+        first: witness.first.to_string(),
+        then: witness.second.to_string(),
         so: witness.text.clone(),
         drawn_from: None,
         shrunk: None,
@@ -36,16 +36,6 @@ pub fn failed(run: &RunResult) -> Option<Failed> {
         history: format!("{:016x}", fingerprint.history),
         trace: format!("{:016x}", fingerprint.trace),
     })
-}
-
-fn told(fact: &Fact) -> String {
-    format!(
-        "at {}.{:03} s (entry {}): {}",
-        fact.at_ns / 1_000_000_000,
-        fact.at_ns / 1_000_000 % 1_000,
-        fact.seq,
-        fact.text
-    )
 }
 
 /// A script and its run as a failure; `None` if nothing was violated.

@@ -3,7 +3,7 @@
 use crate::script::{Partition, Span};
 use crate::stage::Ledger;
 use klamm_base::{NodeId, Observation, Source, TopicPartition};
-use klamm_checkers::{Event, History, World, facts};
+use klamm_checkers::{Event, History, World, facts, seconds};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -27,10 +27,6 @@ pub fn told(history: &History, at: Span) -> String {
 
 fn line(text: &mut String, line: &str) {
     writeln!(text, "{line}").expect("a string takes all");
-}
-
-fn seconds(ns: u64) -> String {
-    format!("{}.{:03} s", ns / 1_000_000_000, ns / 1_000_000 % 1_000)
 }
 
 /// How things stand.

@@ -2,7 +2,7 @@
 
 use klamm_base::Guard;
 use klamm_checkers::blackbox::{self, Looking, Operations, edn};
-use klamm_checkers::{History, Report, Verdict};
+use klamm_checkers::{History, Verdict};
 use klamm_scenarios::library;
 use klamm_scenarios::script::Script;
 use klamm_scenarios::stage::{RunOptions, RunResult, run};
@@ -26,11 +26,6 @@ fn seen_by_jepsen(history: &History) -> blackbox::Report {
     blackbox::judge(&edn::read(&String::from_utf8(text).unwrap()).unwrap(), Looking::default())
 }
 
-/// True if the properties know of a breach, or of a loss that a setting or a fault permits.
-fn explains(report: &Report) -> bool {
-    report.verdicts.values().any(|verdict| matches!(verdict, Verdict::Violated { .. } | Verdict::Allowed { .. }))
-}
-
 fn shapes(report: &blackbox::Report) -> Vec<(&'static str, &'static str, u64)> {
     report.verdicts.iter().map(|(name, verdict)| (*name, verdict.standing().name(), verdict.obligations())).collect()
 }
@@ -42,7 +37,7 @@ fn clients_see_nothing_that_the_properties_do_not_know_and_an_export_says_the_sa
         let result = played(&core(seed));
         let report = seen(&result.history);
         assert!(
-            report.violated().is_empty() || explains(&result.report),
+            report.violated().is_empty() || result.report.explains_anomalies(),
             "seed {seed}: {:?}",
             report.violated().into_iter().map(|name| report.verdict(name)).collect::<Vec<_>>()
         );
@@ -71,7 +66,7 @@ fn a_loss_that_breaks_a_promise_is_seen_by_clients_too() {
     let lost = (0..40).find(|seed| {
         let script = Script { without: vec![Guard::EpochTruncation], ..core(*seed) };
         let result = played(&script);
-        seen(&result.history).violated().contains(&"lost-write") && explains(&result.report)
+        seen(&result.history).violated().contains(&"lost-write") && result.report.explains_anomalies()
     });
     assert!(lost.is_some(), "no seed without truncation by epoch lost a record that others were read past");
 }

@@ -1,17 +1,17 @@
 //! `klamm bugs`: the table of seeds needed.
 
 use super::args::BugsArgs;
-use super::{Bad, Exit, repro};
+use super::progress::shown;
+use super::{Bad, Exit, jobs, repro};
 use crate::campaign::{Found, Hunt, Hunted, SeedLine, Sweep, Tally, generate, hunt, sweep};
 use crate::cli::shrink::smallest;
 use crate::library;
 use crate::script::Script;
 use crate::shrink::Size;
 use crate::stage::{RunOptions, run};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use klamm_base::Guard;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const SEED: [&str; 2] = ["duration", "20s"];
 /// How a guard's bug was found, and how small it became.
 struct Row {
     hunted: Hunted,
-    shrunk: Option<(Script, Size)>,
+    shrunk: Option<Size>,
 }
 
 /// Switches every guard off in turn, then leaves all on.
@@ -37,7 +37,7 @@ pub fn bugs(args: BugsArgs) -> Result<Exit, Bad> {
         script
     };
     let began = std::time::Instant::now();
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = jobs(args.jobs);
     let guards = if args.guard.is_empty() { Guard::ALL.to_vec() } else { args.guard.clone() };
     let of = |guard: Guard| Hunt { guard, budget: args.budget.unwrap_or(guard.budget()), ranges: args.ranges };
     let hunts: Vec<Hunt> = guards.into_iter().map(of).collect();
@@ -73,9 +73,7 @@ fn row(hunted: Hunted, jobs: usize, time: Duration) -> Row {
     let over = move || std::time::Instant::now() >= until;
     let shrunk = hunted.first().and_then(|found| {
         let first = run(&found.script, RunOptions::default());
-        let (failure, _) = smallest(&found.script, &first, None, jobs, &over)?;
-        let size = Size::of(&failure.script, &run(&failure.script, RunOptions::default()));
-        Some((failure.script, size))
+        smallest(&found.script, &first, None, jobs, &over).map(|smallest| smallest.size)
     });
     Row { hunted, shrunk }
 }
@@ -85,7 +83,7 @@ impl Row {
         let Hunt { guard, budget, ranges } = self.hunted.hunt;
         let needed = self.hunted.needed();
         let needed = needed.map_or("-".to_owned(), |(median, worst)| format!("median {median}, worst {worst}"));
-        let small = self.shrunk.as_ref().map_or("-".to_owned(), |(_, size)| size.to_string());
+        let small = self.shrunk.as_ref().map_or("-".to_owned(), Size::to_string);
         let named = self.hunted.properties().join(", ");
         let first = self.hunted.first().map(|found| found.script.seed);
         let repeat = first.map_or(String::new(), |seed| format!("\n  repeat  {}", repeat(seed, &[guard])));
@@ -177,18 +175,13 @@ impl Row {
             "seeds_needed": needed.map(|(median, _)| median),
             "seeds_needed_worst": needed.map(|(_, worst)| worst),
             "property": self.hunted.properties().first(),
-            "script_faults": self.shrunk.as_ref().map(|(_, size)| size.faults),
-            "script_clients": self.shrunk.as_ref().map(|(_, size)| size.clients),
-            "script_records": self.shrunk.as_ref().map(|(_, size)| size.records),
+            "script_faults": self.shrunk.as_ref().map(|size| size.faults),
+            "script_clients": self.shrunk.as_ref().map(|size| size.clients),
+            "script_records": self.shrunk.as_ref().map(|size| size.records),
         })
     }
 }
 
-/// Shown on a terminal only.
 fn progress(length: u64, what: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    }
-    let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{msg}} [{{elapsed}}]");
-    ProgressBar::new(length).with_style(ProgressStyle::with_template(&template).expect("a good template"))
+    shown(ProgressBar::new(length), &format!("{{bar:30}} {{pos}}/{{len}} {what}, {{msg}} [{{elapsed}}]"))
 }

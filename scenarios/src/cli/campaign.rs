@@ -4,7 +4,7 @@ use super::args::CampaignArgs;
 use super::ending::{Ended, Ending};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::{Bad, Exit, ending};
+use super::{Bad, Exit, ending, jobs};
 use crate::campaign::{Folder, Head, Judged, Profile, SeedLine, Seeds, Sweep, Tally, folder_head, generate, sweep};
 use crate::failures::failure;
 use crate::script::Script;
@@ -115,11 +115,11 @@ fn play(
     if over(tally) {
         return Ok(Ended::AtFinding);
     }
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let stop = interrupt.asked.clone();
     let whole = head.seeds.0.start;
     let seeds = head.seeds.have_an_end().then(|| todo.end - todo.start);
-    let plan = Sweep { whole, time: args.time, stop, ..Sweep::new(drawn(profile, head), todo.clone(), jobs) };
+    let plan =
+        Sweep { whole, time: args.time, stop, ..Sweep::new(drawn(profile, head), todo.clone(), jobs(args.jobs)) };
     let progress = Progress::new(seeds, args.time);
     let before = tally.done;
     let mut failed = None;

@@ -3,7 +3,7 @@
 use super::args::CheckArgs;
 use super::{Bad, Exit, colours};
 use klamm_checkers::blackbox::{self, Looking, Operations, edn};
-use klamm_checkers::{History, Report, Verdict, judge};
+use klamm_checkers::{History, Verdict, judge};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn ours(name: &str, text: &str, json: bool) -> Result<Exit, Bad> {
         .map_err(|broken| Bad::plain(format!("{name}: line {}: {broken}", line_of(text, broken.entry))))?;
     let ((report, seen), seconds) = timed(|| (judge(&history), blackbox::judge(&operations, Looking::default())));
     print!("{}", klamm_reports::run_report(name, &report, &repro(name), colours()));
-    let is_explained = explains(&report);
+    let is_explained = report.explains_anomalies();
     print!("{}", klamm_reports::clients_table(&seen, is_explained, colours()));
     let unexplained = if is_explained { Vec::new() } else { seen.violated() };
     if !unexplained.is_empty() {
@@ -69,11 +69,6 @@ fn ours(name: &str, text: &str, json: bool) -> Result<Exit, Bad> {
         );
     }
     Ok(if report.violated().is_empty() && unexplained.is_empty() { Exit::Fine } else { Exit::Violated })
-}
-
-/// True if the properties tell of a breach, or of a loss that a setting or a fault permits: clients may have seen it.
-pub fn explains(report: &Report) -> bool {
-    report.verdicts.values().any(|verdict| matches!(verdict, Verdict::Violated { .. } | Verdict::Allowed { .. }))
 }
 
 fn repro(name: &str) -> String {

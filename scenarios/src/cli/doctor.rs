@@ -1,7 +1,7 @@
 //! `klamm doctor`.
 
 use super::args::DoctorArgs;
-use super::{Bad, Exit, create};
+use super::{Bad, Exit, create, jobs};
 use crate::campaign::trace;
 use crate::doctor::{Doctor, Examination, Hashed, Mode};
 use crate::library;
@@ -19,7 +19,7 @@ pub fn doctor(args: DoctorArgs) -> Result<Exit, Bad> {
         profile_name: args.profile.clone(),
         seeds: args.seed_range.clone().unwrap_or(0..args.seeds.unwrap_or(SEEDS)),
         plant: args.plant,
-        jobs: std::thread::available_parallelism().map_or(1, usize::from),
+        jobs: jobs(None),
         program: std::env::current_exe().map_err(|error| Bad::plain(format!("where is this program? {error}")))?,
     };
     if args.only_hashes {

@@ -1,7 +1,7 @@
 //! How a campaign, or a merged one, is told: to people, to machines, to CI, and as an exit code.
 
 use super::args::PaperArgs;
-use super::{Bad, Exit, colours, repro};
+use super::{Bad, Exit, colours, on_a_seed, repro};
 use crate::campaign::{Finding, Folder, Head, Knowns, Profile, Seeds, Tally};
 use klamm_base::Mark;
 use klamm_checkers::Report;
@@ -164,7 +164,8 @@ impl Ending<'_> {
         for (finding, told) in self.tally.findings.iter().zip(&json.findings).take(SHOWN) {
             let title = format!("{} seed {}", self.head.profile, finding.seed);
             say(&klamm_reports::run_report(&title, &finding.report, &told.repro, colours()));
-            say(&format!("shrink   {}\n", told.repro.replacen("-- run ", "-- shrink ", 1)));
+            let Head { profile, without, .. } = self.head;
+            say(&format!("shrink   {}\n", on_a_seed("shrink", profile, finding.seed, without, &[])));
         }
         let title = format!("{} {}", self.head.profile, Seeds(self.done.clone()));
         let wall = self.ran_here.then_some(self.wall);

@@ -23,6 +23,7 @@ pub use run::surprises;
 
 use args::{Command, Klamm};
 use clap::Parser;
+use klamm_base::Guard;
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -93,11 +94,21 @@ fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
+/// Worker threads: so many as were asked for, else one for each core.
+fn jobs(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// The line that repeats a seed.
-fn repro(script: &str, seed: u64, without: &[klamm_base::Guard], set: &[(String, String)]) -> String {
+fn repro(script: &str, seed: u64, without: &[Guard], set: &[(String, String)]) -> String {
+    on_a_seed("run", script, seed, without, set)
+}
+
+/// The line of a command (`run`, `shrink`) that takes a script and a seed.
+fn on_a_seed(command: &str, script: &str, seed: u64, without: &[Guard], set: &[(String, String)]) -> String {
     let guards: String = without.iter().map(|guard| format!(" --without {guard}")).collect();
     let settings: String = set.iter().map(|(key, value)| format!(" --set {key}={value}")).collect();
-    format!("cargo run --release -- run {script} --seed {seed}{guards}{settings}")
+    format!("cargo run --release -- {command} {script} --seed {seed}{guards}{settings}")
 }
 
 /// Creates a file of the user's, for writing.

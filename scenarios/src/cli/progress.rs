@@ -1,10 +1,18 @@
-//! How far a campaign is, on a terminal; in a pipe nothing is shown.
+//! How far long work is, on a terminal; in a pipe nothing is shown.
 
 use crate::campaign::Tally;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use klamm_checkers::Standing;
 use std::io::IsTerminal;
 use std::time::Duration;
+
+/// The bar, or the spinner, in this form.
+pub fn shown(bar: ProgressBar, template: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    bar.with_style(ProgressStyle::with_template(template).expect("a good template"))
+}
 
 /// Of one campaign.
 #[allow(clippy::disallowed_types, reason = "real time, for people")]
@@ -17,20 +25,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shown on a terminal only.
     #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
     pub fn new(seeds: Option<u64>, time: Option<Duration>) -> Progress {
         let began = std::time::Instant::now();
-        if !std::io::stderr().is_terminal() {
-            return Progress {
-                bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
-                seeds,
-                time,
-                began,
-            };
-        }
-        let style = ProgressStyle::with_template("{bar:20} {msg}").expect("a good template");
-        let bar = ProgressBar::new(1000).with_style(style);
+        let bar = shown(ProgressBar::new(1000), "{bar:20} {msg}");
         Progress { bar, seeds, time, began }
     }
 

@@ -2,7 +2,7 @@
 
 use super::args::RunArgs;
 use super::check::is_named_edn;
-use super::{Bad, Exit, colours, create, repro};
+use super::{Bad, Exit, colours, create, jobs, repro};
 use crate::campaign::{Judged, SeedLine, Sweep, Tally, sweep};
 use crate::library::{self, Source};
 use crate::script::{Expected, Script};
@@ -131,11 +131,10 @@ fn many(source: Source, args: RunArgs, seeds: u64) -> Result<Exit, Bad> {
     let given = args.clone();
     let script =
         move |seed: u64| prepared(&source, &given, Some(seed)).unwrap_or_else(|_| unreachable!("checked above"));
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally::default();
     let mut surprised = Vec::new();
     let line = |seed| repro(&args.script, seed, &args.without, &args.set);
-    sweep(&Sweep::new(Arc::new(script), 0..seeds, jobs), |answer| {
+    sweep(&Sweep::new(Arc::new(script), 0..seeds, jobs(None)), |answer| {
         surprised.extend(answer.as_ref().ok().and_then(|judged| surprise(judged, &args.script, line(judged.seed))));
         tally.add(SeedLine::of(&answer));
         ControlFlow::Continue(())

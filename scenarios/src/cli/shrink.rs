@@ -1,14 +1,15 @@
 //! `klamm shrink`.
 
 use super::args::ShrinkArgs;
-use super::{Bad, Exit, create};
+use super::progress::shown;
+use super::{Bad, Exit, create, jobs};
 use crate::failures;
 use crate::library::{self, Source};
 use crate::script::{Failed, Failure, Script};
 use crate::shrink::{OTHER_SEEDS, Progress, Search, Shrunk, Size, shrink as search};
 use crate::stage::{RunOptions, RunResult, run};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use indicatif::ProgressBar;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ pub fn shrink(args: ShrinkArgs) -> Result<Exit, Bad> {
     let (script, drawn_from) = source(&args)?;
     let began = std::time::Instant::now();
     let first = run(&script, RunOptions::default());
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = jobs(args.jobs);
     let until = began + args.time;
     let over = move || std::time::Instant::now() >= until;
-    let Some((failure, shrunk)) = smallest(&script, &first, drawn_from, jobs, &over) else {
+    let Some(Smallest { failure, shrunk, .. }) = smallest(&script, &first, drawn_from, jobs, &over) else {
         let seed = script.seed;
         return Err(Bad::plain(format!("{} seed {seed} breaks no promise: there is nothing to shrink", args.failure)));
     };
@@ -33,6 +34,13 @@ pub fn shrink(args: ShrinkArgs) -> Result<Exit, Bad> {
     Ok(Exit::Fine)
 }
 
+/// What shrinking came to.
+pub struct Smallest {
+    pub failure: Failure,
+    pub size: Size,
+    shrunk: Shrunk,
+}
+
 /// Shrinks a script of which this is the run: as a failure that expects what it violates. `None` if it violates nothing.
 pub fn smallest(
     script: &Script,
@@ -40,9 +48,9 @@ pub fn smallest(
     drawn_from: Option<String>,
     jobs: usize,
     over: &dyn Fn() -> bool,
-) -> Option<(Failure, Shrunk)> {
+) -> Option<Smallest> {
     let goal = first.report.signature()?;
-    let progress = progress();
+    let progress = shown(ProgressBar::new_spinner(), "{spinner} {pos} runs, {msg} [{elapsed}]");
     let tell = |now: Progress| {
         let (steps, clients) = (now.script.steps.len(), now.script.producers.len() + now.script.consumers.len());
         progress.set_position(now.runs);
@@ -52,11 +60,11 @@ pub fn smallest(
     progress.finish_and_clear();
     let last = run(&shrunk.script, RunOptions::default());
     let failure = failures::expecting(failures::failure(&shrunk.script, &last, drawn_from)?, &last);
-    let (before, after) = (Size::of(script, first), Size::of(&shrunk.script, &last));
+    let (before, size) = (Size::of(script, first), Size::of(&shrunk.script, &last));
     let (hits, of) = shrunk.hits;
-    let line = format!("from {before} to {after} in {} runs; fails at {hits} of {of} other seeds", shrunk.runs);
+    let line = format!("from {before} to {size} in {} runs; fails at {hits} of {of} other seeds", shrunk.runs);
     let failed = Failed { shrunk: Some(line), ..failure.failed };
-    Some((Failure { failed, ..failure }, shrunk))
+    Some(Smallest { failure: Failure { failed, ..failure }, size, shrunk })
 }
 
 /// What is to be shrunk, and from where it was drawn.
@@ -112,13 +120,4 @@ fn beside(out: &Path, number: usize) -> PathBuf {
 
 fn told(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
-}
-
-/// Shown on a terminal only.
-fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    }
-    let style = ProgressStyle::with_template("{spinner} {pos} runs, {msg} [{elapsed}]").expect("a good template");
-    ProgressBar::new_spinner().with_style(style)
 }

@@ -22,13 +22,18 @@ pub fn final_value_dropped(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     Some(())
 }
 
-/// A value and the next one, both acknowledged, change places.
-pub fn final_values_swapped(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
-    let (at, step) = scene.record(draws, |tp, _, told| {
+/// The place in the final reading of an acknowledged record before another one.
+fn finally_before_another(scene: &Scene, draws: &mut Draws) -> Option<(usize, usize)> {
+    scene.record(draws, |tp, _, told| {
         let (at, step) = told.acked().and(told.finally.first().copied())?;
         let next = values(scene, at)?.get(step + 1).copied().flatten()?;
         scene.records[&(tp, next)].acked().map(|_| (at, step))
-    })?;
+    })
+}
+
+/// A value and the next one, both acknowledged, change places.
+pub fn final_values_swapped(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, step) = finally_before_another(scene, draws)?;
     reading(scene, at).swap(step, step + 1);
     Some(())
 }
@@ -42,11 +47,7 @@ fn values(scene: &Scene, at: usize) -> Option<&Vec<Option<ClientRecord>>> {
 
 /// A value stands where the next one should.
 pub fn final_value_doubled(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
-    let (at, step) = scene.record(draws, |tp, _, told| {
-        let (at, step) = told.acked().and(told.finally.first().copied())?;
-        let next = values(scene, at)?.get(step + 1).copied().flatten()?;
-        scene.records[&(tp, next)].acked().map(|_| (at, step))
-    })?;
+    let (at, step) = finally_before_another(scene, draws)?;
     let values = reading(scene, at);
     values[step + 1] = values[step];
     Some(())

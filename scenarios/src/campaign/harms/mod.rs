@@ -71,7 +71,14 @@ const HARMS: &[(&str, Harm)] = &[
 
 /// The one broker whose bytes may be damaged for good.
 pub fn victim(script: &Script) -> u32 {
-    Draws::named(script.seed, "harms").between(1, u64::from(script.cluster.brokers)) as u32
+    victim_and_draws(script).0
+}
+
+/// The victim is the first draw of its stream; the periods draw what follows.
+fn victim_and_draws(script: &Script) -> (u32, Draws) {
+    let mut draws = Draws::named(script.seed, "harms");
+    let victim = draws.between(1, u64::from(script.cluster.brokers)) as u32;
+    (victim, draws)
 }
 
 /// The steps of all periods: none in a quiet one, else one to three incidents of families that are on.
@@ -81,9 +88,7 @@ pub fn draw(profile: &Profile, on: &On, script: &Script, periods: &[(Span, Span)
     if usable.is_empty() {
         return Vec::new();
     }
-    let mut draws = Draws::named(script.seed, "harms");
-    let victim = victim(script);
-    draws.next_u64();
+    let (victim, mut draws) = victim_and_draws(script);
     let mut steps = Vec::new();
     for (from, until) in periods {
         if draws.chance(profile.quiet, 100) {
