@@ -26,6 +26,9 @@ pub fn annotations(campaign: &Campaign) -> Vec<String> {
 /// Title and message of each.
 fn errors(campaign: &Campaign) -> Vec<(String, String)> {
     let mut errors = broken(campaign);
+    errors.extend(campaign.json.bug_base.iter().map(|bug| {
+        (format!("not as it should be in the bug base: {}", bug.name), format!("{}\nrepeat: {}", bug.what, bug.repro))
+    }));
     let others = [
         ("klamm itself failed", &campaign.json.klamm_faults),
         ("a seed ran differently a second time", &campaign.json.differences),
@@ -119,7 +122,11 @@ pub fn summary(campaign: &Campaign) -> String {
         .differences
         .iter()
         .map(|part| format!("* seed {} ran differently a second time: `{}`\n", part.seed, part.repro));
-    let lines: Vec<String> = faults.chain(differences).chain(told).collect();
+    let bugs = json
+        .bug_base
+        .iter()
+        .map(|bug| format!("* not as it should be in the bug base: {}: `{}`\n", bug.name, bug.repro));
+    let lines: Vec<String> = bugs.chain(faults).chain(differences).chain(told).collect();
     text.push('\n');
     lines.iter().take(LISTED).for_each(|line| text.push_str(line));
     if lines.len() > LISTED {

@@ -32,6 +32,17 @@ pub struct SeedJson {
     pub repro: String,
 }
 
+/// A run of the bug base that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BugJson {
+    /// Its name there.
+    pub name: String,
+    /// How it fails, or that it fails no more.
+    pub what: String,
+    /// The one line that repeats it.
+    pub repro: String,
+}
+
 /// `klamm campaign --json` and `klamm merge --json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CampaignJson {
@@ -62,6 +73,9 @@ pub struct CampaignJson {
     pub deterministic: bool,
     /// Every broken promise.
     pub findings: Vec<FindingJson>,
+    /// Runs of the bug base that are not as they should be, if the campaign played it; a merge does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bug_base: Vec<BugJson>,
     /// Seeds on which Klamm itself failed: they tested nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub klamm_faults: Vec<SeedJson>,
@@ -112,6 +126,7 @@ impl CampaignJson {
             wall_seconds,
             deterministic,
             findings,
+            bug_base: Vec::new(),
             klamm_faults: Vec::new(),
             differences: Vec::new(),
             name: None,

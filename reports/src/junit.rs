@@ -16,6 +16,7 @@ pub fn junit(campaign: &Campaign) -> String {
     let mut suite = TestSuite::new(&campaign.name.profile);
     properties_of(&mut suite, campaign);
     suite.add_test_cases(properties().iter().filter_map(|property| guarantee(campaign, property)));
+    suite.add_test_cases(bug_base(campaign));
     suite.add_test_case(repeatable(campaign));
     suite.add_test_case(soundness(campaign));
     let mut report = Report::new("klamm");
@@ -88,6 +89,18 @@ fn repeat<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> String {
         text.push_str(&format!("and {} more seeds\n", all - LISTED));
     }
     text
+}
+
+/// Only where there is something to tell: shards and merges do not play the bug base, and have the same cases for the same seeds.
+fn bug_base(campaign: &Campaign) -> Option<TestCase> {
+    let bugs = &campaign.json.bug_base;
+    let first = bugs.first()?;
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_type("bug-base");
+    let runs = count(bugs.len() as u64, "run");
+    status.set_message(format!("{runs} not as they should be, first {}: {}", first.name, first.what));
+    status.set_description(repeat(bugs.iter().map(|bug| bug.repro.as_str())));
+    Some(case(campaign, "bug-base", status))
 }
 
 fn repeatable(campaign: &Campaign) -> TestCase {

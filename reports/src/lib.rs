@@ -10,6 +10,6 @@ mod text;
 
 pub use campaign::Campaign;
 pub use clients::{clients_report, clients_table};
-pub use json::{CampaignJson, CampaignName, FindingJson, RunJson, SeedJson, findings};
+pub use json::{BugJson, CampaignJson, CampaignName, FindingJson, RunJson, SeedJson, findings};
 pub use junit::junit;
 pub use text::{campaign_report, explanation, marks_line, run_report};

@@ -4,7 +4,7 @@ mod common;
 
 use common::{REPRO, broken};
 use klamm_checkers::{Merged, Report, Verdict, merge, properties};
-use klamm_reports::{Campaign, CampaignJson, CampaignName, FindingJson, SeedJson, github, junit};
+use klamm_reports::{BugJson, Campaign, CampaignJson, CampaignName, FindingJson, SeedJson, github, junit};
 
 /// A campaign of these reports, seeds from 16 on.
 struct Ran {
@@ -121,6 +121,25 @@ fn what_klamm_got_wrong_itself_is_an_error_and_a_difference_a_failure() {
     assert_eq!(outcome, "error");
     assert!(told.contains("1 seed could not be run or judged, first seed 19") && told.contains("<&> \""), "{told}");
     assert_eq!(case(&text, "deterministic").0, "failure");
+}
+
+#[test]
+fn a_run_of_the_bug_base_that_is_not_as_it_should_be_is_told_everywhere() {
+    let mut ran = ran(&[good()]);
+    assert!(!ran.tell(&[], junit).contains("bug-base"), "most campaigns have nothing to tell of it");
+    let bug =
+        |name: &str| BugJson { name: name.to_owned(), what: "it <fails>".to_owned(), repro: "klamm replay".to_owned() };
+    ran.json.bug_base = vec![bug("one"), bug("two")];
+    let (outcome, told) = case(&ran.tell(&[], junit), "bug-base");
+    assert_eq!(outcome, "failure");
+    assert!(told.starts_with("2 runs not as they should be, first one: it <fails>\nrepeat   klamm replay"), "{told}");
+    let lines = ran.tell(&[], github::annotations);
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines[1].contains("title=not as it should be in the bug base%3A two::it <fails>%0Arepeat: klamm replay"),
+        "{lines:?}"
+    );
+    assert!(ran.tell(&[], github::summary).contains("* not as it should be in the bug base: one: `klamm replay`\n"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn main() {
 fn stays_mended(name: &str) -> Result<(), Failed> {
     match bug_base::amiss(name).map_err(|error| error.to_string())? {
         None => Ok(()),
-        Some(what) => Err(what.into()),
+        Some(amiss) => Err(amiss.to_string().into()),
     }
 }
 

@@ -5,11 +5,13 @@ use super::ending::{Ended, Ending};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{Bad, Exit, ending, jobs};
+use crate::bug_base::{self, Amiss};
 use crate::campaign::{Folder, Head, Judged, Profile, SeedLine, Seeds, Sweep, Tally, folder_head, generate, sweep};
 use crate::failures::failure;
+use crate::library;
 use crate::script::Script;
 use crate::stage::{RunOptions, run};
-use crate::{bug_base, library};
+use klamm_reports::BugJson;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,9 +34,8 @@ pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
     if head.fresh {
         println!("fresh seeds {}; repeat them with: {}", head.seeds, repeat_all(&args, &head));
     }
-    if head.without.is_empty() && head.shard.is_none() && !args.no_bugs && !bug_base_stands()? {
-        return Ok(Exit::Violated);
-    }
+    let plays_bugs = head.without.is_empty() && head.shard.is_none() && !args.no_bugs;
+    let bugs = if plays_bugs { play_bug_base()? } else { Vec::new() };
     let interrupt = Interrupt::listen()?;
     let began = std::time::Instant::now();
     let ended = play(&args, &profile, &head, &mut tally, folder.as_mut(), &interrupt)?;
@@ -50,6 +51,7 @@ pub fn campaign(args: CampaignArgs) -> Result<Exit, Bad> {
         wall,
         ran_here: true,
         known: known.as_ref(),
+        bugs: &bugs,
     };
     ending.conclude(&args.papers, folder.as_ref())
 }
@@ -160,18 +162,19 @@ fn store(dir: Option<&Path>, judged: &Judged) -> Result<(), Bad> {
     made.and_then(|()| super::shrink::store(&path, &failure))
 }
 
-/// Plays the bug base before anything else: true if it is as it should be.
-fn bug_base_stands() -> Result<bool, Bad> {
+/// Plays the bug base before anything else. What is amiss with it makes the campaign red, and keeps no seed from being run.
+fn play_bug_base() -> Result<Vec<BugJson>, Bad> {
     let names = library::bugs();
-    let mut stands = true;
+    let mut bugs = Vec::new();
     for name in &names {
-        if let Some(what) = bug_base::amiss(name)? {
-            println!("bug base: {name}: {what}");
-            stands = false;
+        if let Some(amiss) = bug_base::amiss(name)? {
+            println!("bug base: {name}: {amiss}");
+            let Amiss { what, repro } = amiss;
+            bugs.push(BugJson { name: (*name).to_owned(), what, repro });
         }
     }
-    if stands {
+    if bugs.is_empty() {
         println!("bug base: {} runs that broke a promise once are as they should be\n", names.len());
     }
-    Ok(stands)
+    Ok(bugs)
 }

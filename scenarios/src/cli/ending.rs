@@ -5,7 +5,7 @@ use super::{Bad, Exit, colours, on_a_seed, repro};
 use crate::campaign::{Finding, Folder, Head, Knowns, Profile, Seeds, Tally};
 use klamm_base::Mark;
 use klamm_checkers::Report;
-use klamm_reports::{Campaign, CampaignJson, CampaignName, FindingJson, SeedJson, github};
+use klamm_reports::{BugJson, Campaign, CampaignJson, CampaignName, FindingJson, SeedJson, github};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
@@ -54,6 +54,8 @@ pub struct Ending<'a> {
     /// False if others ran it, beside each other: then no pace is told.
     pub ran_here: bool,
     pub known: Option<&'a KnownFile>,
+    /// Runs of the bug base that are not as they should be.
+    pub bugs: &'a [BugJson],
 }
 
 /// A list of known failures with its path.
@@ -124,6 +126,7 @@ impl Ending<'_> {
         let deterministic = self.tally.differences.is_empty();
         let json = CampaignJson::new(&self.tally.merged, self.wall, deterministic, findings);
         let mut json = json.with_marks(&self.tally.marks);
+        json.bug_base = self.bugs.to_vec();
         json.klamm_faults = self.tally.faults.iter().map(|fault| told(fault.seed, &fault.what)).collect();
         json.differences = self.tally.differences.iter().map(|(seed, what)| told(*seed, what)).collect();
         json.name = Some(CampaignName {
@@ -181,6 +184,10 @@ impl Ending<'_> {
         for part in &json.differences {
             say(&format!("seed {} ran differently a second time: {}", part.seed, part.what));
         }
+        if !json.bug_base.is_empty() {
+            let names: Vec<&str> = json.bug_base.iter().map(|bug| bug.name.as_str()).collect();
+            say(&format!("not as it should be in the bug base: {}", names.join(", ")));
+        }
         if let Some(known) = self.known {
             self.show_known(known, json, met);
         }
@@ -213,7 +220,7 @@ impl Ending<'_> {
     }
 
     fn exit(&self, json: &CampaignJson, not_tested: &[&str]) -> Exit {
-        let is_violated = json.new_findings().next().is_some();
+        let is_violated = json.new_findings().next().is_some() || !json.bug_base.is_empty();
         let untested = !not_tested.is_empty() && self.tally.done > 0 || !self.marks_owed().is_empty();
         let lacks = untested || !json.klamm_faults.is_empty();
         match (json.deterministic, is_violated, lacks) {
@@ -253,4 +260,36 @@ fn tell_github(campaign: &Campaign) -> Result<(), Bad> {
     let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
     let written = file.and_then(|mut file| file.write_all(github::summary(campaign).as_bytes()));
     written.map_err(|error| Bad::plain(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library;
+
+    /// How a campaign of no seeds exits, and what it prints with `--json`.
+    fn concluded(bugs: &[BugJson], ended: Ended) -> (Exit, String) {
+        let (head, profile) = (Head::new("core", Seeds(0..0)), library::profile("core").unwrap());
+        let tally = Tally::default();
+        let (head, profile, tally) = (&head, &profile, &tally);
+        let ending = Ending { head, profile, tally, done: 0..0, ended, wall: 1.0, ran_here: true, known: None, bugs };
+        let json = ending.json(Vec::new());
+        (ending.exit(&json, &[]), json.line())
+    }
+
+    #[test]
+    fn a_bug_base_that_is_not_as_it_should_be_makes_a_campaign_red_and_stands_in_its_json() {
+        let bug =
+            |name: &str| BugJson { name: name.to_owned(), what: "it fails".to_owned(), repro: "klamm".to_owned() };
+        for ended in [Ended::Whole, Ended::Interrupted { terminated: true }] {
+            let (exit, json) = concluded(&[bug("one"), bug("two")], ended);
+            assert_eq!(exit, Exit::Violated);
+            assert!(
+                json.contains(r#""bug_base":[{"name":"one","what":"it fails","repro":"klamm"},{"name":"two","#),
+                "{json}"
+            );
+        }
+        let (exit, json) = concluded(&[], Ended::Whole);
+        assert!(exit == Exit::Fine && !json.contains("bug_base"), "{json}");
+    }
 }

@@ -35,7 +35,8 @@ pub fn merge(args: MergeArgs) -> Result<Exit, Bad> {
     let ended = if done.end == whole.seeds.0.end { Ended::Whole } else { Ended::InTime };
     let ended = if !whole.keep_going && !tally.findings.is_empty() { Ended::AtFinding } else { ended };
     let (wall, known) = (began.elapsed().as_secs_f64(), known.as_ref());
-    let ending = Ending { head: &whole, profile: &profile, tally: &tally, done, ended, wall, ran_here: false, known };
+    let (head, profile, tally) = (&whole, &profile, &tally);
+    let ending = Ending { head, profile, tally, done, ended, wall, ran_here: false, known, bugs: &[] };
     ending.conclude(&args.papers, None)
 }
 
