@@ -1,17 +1,13 @@
 //! `klamm check` as its user meets it: both formats, and what is no history.
 
+mod given;
+
+use given::file;
 use serde_json::Value;
 use std::process::{Command, Output};
 
 fn klamm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_klamm")).args(args).env_remove("RUST_LOG").output().unwrap()
-}
-
-#[allow(clippy::disallowed_methods, reason = "test files")]
-fn file(name: &str, text: &str) -> String {
-    let path = std::env::temp_dir().join(format!("klamm-check-{}-{name}", std::process::id()));
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
 }
 
 #[allow(clippy::disallowed_methods, reason = "test files")]
@@ -21,7 +17,11 @@ fn read(path: &str) -> String {
 
 /// Exit code, all that was printed, and the JSON of the last line.
 fn checked(path: &str) -> (Option<i32>, String, Value) {
-    let output = klamm(&["check", path, "--json"]);
+    checked_with(path, &[])
+}
+
+fn checked_with(path: &str, more: &[&str]) -> (Option<i32>, String, Value) {
+    let output = klamm(&[&["check", path, "--json"], more].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     let json = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     (output.status.code(), text, json)
@@ -57,6 +57,26 @@ fn a_history_of_jepsens_is_judged_by_what_its_clients_saw() {
     let (exit, text, json) = checked(&file("bad.history", &bad));
     assert_eq!((exit, &json["verdicts"]["lost-write"]), (Some(1), &"violated".into()), "{text}");
     assert!(text.contains("VIOLATED lost-write") && text.contains("process 0 sent value 10 to key 1"), "{text}");
+}
+
+#[test]
+fn the_order_of_writes_is_looked_at_if_asked_and_breaks_no_promise() {
+    let txn = |index: usize, process: u32, value: &str| {
+        let line = |kind: &str, index| {
+            format!("{{:index {index} :time {index} :type {kind} :process {process} :f :txn :value {value}}}\n")
+        };
+        line(":invoke", index) + &line(":ok", index + 1)
+    };
+    // Two transactions, each before the other in one of two keys.
+    let text = txn(0, 0, "[[:send 1 [0 10]] [:send 2 [1 20]]]")
+        + &txn(2, 1, "[[:send 1 [1 11]] [:send 2 [0 21]]]")
+        + &txn(4, 2, "[[:poll {1 [[0 10] [1 11]] 2 [[0 21] [1 20]]}]]");
+    let path = file("cross.edn", &text);
+    let (exit, text, json) = checked(&path);
+    assert_eq!((exit, &json["verdicts"]["G0"]), (Some(0), &"not-tested".into()), "{text}");
+    let (exit, text, json) = checked_with(&path, &["--write-order"]);
+    assert_eq!((exit, &json["verdicts"]["G0"]), (Some(0), &"allowed".into()), "{text}");
+    assert!(text.contains(&format!("-- check {path} --write-order")), "{text}");
 }
 
 #[test]

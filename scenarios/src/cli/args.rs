@@ -101,7 +101,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   klamm check run.jsonl --json                    the promises, and what clients alone could see
-  klamm check store/latest/history.edn            by the anomaly classes of Jepsen's Kafka workload")]
+  klamm check store/latest/history.edn            by the anomaly classes of Jepsen's Kafka workload
+  klamm check history.edn --write-order           circles among writes too, which Kafka permits")]
     Check(CheckArgs),
     /// Prove that seeds repeat: each one in order, in reverse, in threads, in other processes, and with tracing on.
     #[command(after_help = "\
@@ -282,6 +283,10 @@ pub struct BugsArgs {
 pub struct CheckArgs {
     /// A file that `klamm run --history` wrote, or a `history.edn` of Jepsen's.
     pub history: PathBuf,
+    /// Order the writes of a key too: finds circles in which transactions see each other's writes in different orders (G0, and
+    /// G1c through it), which Kafka permits.
+    #[arg(long)]
+    pub write_order: bool,
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,

@@ -18,7 +18,11 @@ pub fn check(args: CheckArgs) -> Result<Exit, Bad> {
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         Bad::plain(format!("{name}: line {line}: a history is text in UTF-8, and this is not"))
     })?;
-    if is_edn(&args.history, &text) { jepsens(&name, &text, args.json) } else { ours(&name, &text, args.json) }
+    let looking = Looking { at_write_order: args.write_order };
+    match is_edn(&args.history, &text) {
+        true => jepsens(&name, &text, looking, args.json),
+        false => ours(&name, &text, looking, args.json),
+    }
 }
 
 /// Our lines are JSON objects: a brace and then a name in quotes.
@@ -34,10 +38,10 @@ pub fn is_named_edn(path: &Path) -> bool {
 }
 
 /// Clients alone speak: what they saw is the verdict.
-fn jepsens(name: &str, text: &str, json: bool) -> Result<Exit, Bad> {
+fn jepsens(name: &str, text: &str, looking: Looking, json: bool) -> Result<Exit, Bad> {
     let operations = edn::read(text).map_err(|error| Bad::plain(format!("{name}: {error}")))?;
-    let (report, seconds) = timed(|| blackbox::judge(&operations, Looking::default()));
-    print!("{}", klamm_reports::clients_report(name, &report, &repro(name), colours()));
+    let (report, seconds) = timed(|| blackbox::judge(&operations, looking));
+    print!("{}", klamm_reports::clients_report(name, &report, &repro(name, looking), colours()));
     if json {
         let verdicts = standings(report.verdicts.iter().map(|(name, verdict)| (*name, verdict)));
         println!("{}", json!({ "operations": report.operations, "seconds": seconds, "verdicts": verdicts }));
@@ -47,12 +51,12 @@ fn jepsens(name: &str, text: &str, json: bool) -> Result<Exit, Bad> {
 
 /// The properties are the verdict, and what clients saw stands beside it. It turns the verdict red only if the properties know
 /// of nothing that explains it: then one of the two judges is wrong.
-fn ours(name: &str, text: &str, json: bool) -> Result<Exit, Bad> {
+fn ours(name: &str, text: &str, looking: Looking, json: bool) -> Result<Exit, Bad> {
     let history = History::from_json_lines(text.as_bytes()).map_err(|error| Bad::plain(format!("{name}: {error}")))?;
     let operations = Operations::of(&history)
         .map_err(|broken| Bad::plain(format!("{name}: line {}: {broken}", line_of(text, broken.entry))))?;
-    let ((report, seen), seconds) = timed(|| (judge(&history), blackbox::judge(&operations, Looking::default())));
-    print!("{}", klamm_reports::run_report(name, &report, &repro(name), colours()));
+    let ((report, seen), seconds) = timed(|| (judge(&history), blackbox::judge(&operations, looking)));
+    print!("{}", klamm_reports::run_report(name, &report, &repro(name, looking), colours()));
     let is_explained = report.explains_anomalies();
     print!("{}", klamm_reports::clients_table(&seen, is_explained, colours()));
     let unexplained = if is_explained { Vec::new() } else { seen.violated() };
@@ -71,8 +75,9 @@ fn ours(name: &str, text: &str, json: bool) -> Result<Exit, Bad> {
     Ok(if report.violated().is_empty() && unexplained.is_empty() { Exit::Fine } else { Exit::Violated })
 }
 
-fn repro(name: &str) -> String {
-    format!("cargo run --release -- check {name}")
+fn repro(name: &str, looking: Looking) -> String {
+    let write_order = if looking.at_write_order { " --write-order" } else { "" };
+    format!("cargo run --release -- check {name}{write_order}")
 }
 
 fn standings<'a>(verdicts: impl Iterator<Item = (&'a str, &'a Verdict)>) -> BTreeMap<&'a str, &'static str> {
