@@ -6,6 +6,19 @@ pub(crate) use klamm_base::Uuid;
 
 use bytes::Buf;
 
+/// Bytes as text, for who prints a message.
+pub(crate) fn hex<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{bytes:x}"))
+}
+
+/// As [`hex`], or null.
+pub(crate) fn hex_or_null<S: serde::Serializer>(bytes: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => hex(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 macro_rules! fixed {
     ($($name:ident $get:ident $size:literal;)*) => {$(
         #[allow(dead_code, reason = "which widths occur is the schemas' matter")]
@@ -197,6 +210,14 @@ pub(crate) fn opt_bytes(buf: &mut Bytes, flexible: bool) -> Result<Option<Bytes>
 #[inline]
 pub(crate) fn bytes(buf: &mut Bytes, flexible: bool) -> Result<Bytes, WireError> {
     opt_bytes(buf, flexible)?.ok_or(WireError::UnexpectedNull)
+}
+
+/// A tagged struct that may be null: zero, or one and the struct (KIP-893).
+pub(crate) fn opt_struct<T>(
+    buf: &mut Bytes,
+    read: impl FnOnce(&mut Bytes) -> Result<T, WireError>,
+) -> Result<Option<T>, WireError> {
+    if uvarint(buf)? == 0 { Ok(None) } else { read(buf).map(Some) }
 }
 
 /// An array whose items take `min` bytes or more each: a count that cannot fit is refused before memory is taken.

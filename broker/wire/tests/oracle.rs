@@ -33,7 +33,8 @@ fn their(name: &str) -> Option<Their> {
         InitProducerIdRequest InitProducerIdResponse OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
         AlterPartitionRequest AlterPartitionResponse BrokerRegistrationRequest BrokerRegistrationResponse
         BrokerHeartbeatRequest BrokerHeartbeatResponse AllocateProducerIdsRequest AllocateProducerIdsResponse
-        LeaderChangeMessage SnapshotHeaderRecord SnapshotFooterRecord KRaftVersionRecord
+        LeaderChangeMessage SnapshotHeaderRecord SnapshotFooterRecord KRaftVersionRecord VotersRecord
+        ConsumerProtocolSubscription ConsumerProtocolAssignment
     };
     Some(their)
 }

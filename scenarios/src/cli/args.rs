@@ -111,6 +111,9 @@ Examples:
   klamm doctor --seeds 10 --hashes here.txt       one line a seed, to compare with another build or machine
   klamm doctor --seeds 2 --plant clock            a leak on purpose: exit 4, and the first differing event")]
     Doctor(DoctorArgs),
+    /// Look into a broker's log directory: ours, or Kafka's.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Serve real Kafka clients on TCP.
     #[command(after_help = "\
 Example:
@@ -318,6 +321,49 @@ pub struct DoctorArgs {
     /// With --only-hashes: write the trace of the first seed as text.
     #[arg(long, hide = true, value_name = "FILE", requires = "only_hashes")]
     pub trace_to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print what is in it: batches, indexes, epochs, producers, checkpoints, in the manner of kafka-dump-log.
+    #[command(after_help = "\
+Examples:
+  klamm log dump klamm-data                       every file
+  klamm log dump klamm-data/orders-0 --records    one partition, with keys, payloads and headers
+  klamm log dump klamm-data/orders-0/00000000000000000000.timeindex
+Records of __cluster_metadata, __consumer_offsets and __transaction_state are decoded. What cannot be read is said at its place, \
+and the dump goes on with the next file. Exit codes: 0 printed; 2 DIR is no log directory or cannot be read.")]
+    Dump(LogDumpArgs),
+    /// Check every file of it: checksums, order, epochs, indexes, producers, checkpoints.
+    #[command(after_help = "\
+Examples:
+  klamm log verify klamm-data
+  klamm log verify /var/lib/kafka/data/orders-0 --json
+Stop the broker first: what it is writing looks torn. Nothing is changed. A `note` is what a killed broker leaves and its next start \
+deals with, or what follows from a damage that is told. Exit codes: 0 no damage; 1 damage; 2 DIR is no log directory or cannot \
+be read.")]
+    Verify(LogVerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct LogDumpArgs {
+    /// A log directory, one TOPIC-PARTITION directory in it, or one file.
+    pub dir: PathBuf,
+    /// Print each record: key, payload, headers.
+    #[arg(long)]
+    pub records: bool,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogVerifyArgs {
+    /// A log directory, one TOPIC-PARTITION directory in it, or one file.
+    pub dir: PathBuf,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod explain;
 mod interrupt;
 mod list;
 mod log;
+mod log_dir;
 mod merge;
 mod progress;
 mod replay;
@@ -21,7 +22,7 @@ mod shrink;
 
 pub use run::surprises;
 
-use args::{Command, Klamm};
+use args::{Command, Klamm, LogCommand};
 use clap::Parser;
 use klamm_base::Guard;
 use std::fmt::Display;
@@ -76,6 +77,8 @@ pub fn main() -> ExitCode {
         Command::List { what } => list::list(what),
         Command::Explain { name } => explain::explain(&name),
         Command::Check(args) => check::check(args),
+        Command::Log(LogCommand::Dump(args)) => log_dir::dump(args),
+        Command::Log(LogCommand::Verify(args)) => log_dir::verify(args),
         Command::Broker(args) => broker::broker(args),
         Command::Doctor(args) => doctor::doctor(args),
     };

@@ -72,7 +72,7 @@ pub enum FormatError {
         announced: i64,
     },
     /// A line or a text that is not what stands in such a file.
-    #[error("byte {at}: {found:?} is not {expected}")]
+    #[error("byte {at}: expected {expected}, found {found:?}")]
     Text {
         /// Where the text begins.
         at: u64,

@@ -97,6 +97,9 @@ impl QuorumState {
 /// Reads JSON; the error's position is made a byte of the text.
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, expected: &'static str) -> Result<T, FormatError> {
     serde_json::from_str(text).map_err(|error| {
+        if error.is_eof() {
+            return FormatError::text(text.len() as u64, "", expected);
+        }
         let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
         let at = (before + error.column().saturating_sub(1)).min(text.len());
         let rest = text.get(at..).unwrap_or("");
@@ -136,5 +139,7 @@ mod tests {
     fn json_that_is_none_is_named_with_its_byte() {
         let error = QuorumState::parse(r#"{"leaderId":1,"leaderEpoch":}"#).unwrap_err();
         assert_eq!(error, FormatError::text(28, "}", "the state of a voter in JSON"));
+        let torn = QuorumState::parse(r#"{"leaderId":1"#).unwrap_err();
+        assert_eq!(torn, FormatError::text(13, "", "the state of a voter in JSON"));
     }
 }

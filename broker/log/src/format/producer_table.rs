@@ -76,7 +76,7 @@ impl ProducerTable {
     /// The next batch of the log, and the marker in it. Returns the entry that it brings to the segment's transaction index.
     ///
     /// Kafka computes the last stable offset after all batches of the same write were taken in. Only followers write several batches
-    /// at once, so there the offset may be smaller than ours, by a transaction that begins behind the marker.
+    /// at once: where no transaction is open at the marker, theirs may be the first offset of one that begins behind it.
     pub fn push(&mut self, header: &BatchHeader, marker: Option<EndMarker>) -> Option<TxnEntry> {
         if !header.has_producer() {
             return None;

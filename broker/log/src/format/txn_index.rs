@@ -17,8 +17,8 @@ pub struct TxnEntry {
     pub first_offset: i64,
     /// Offset of its marker.
     pub last_offset: i64,
-    /// The last stable offset once it was aborted: the first offset of the oldest transaction that was still open, or the offset
-    /// after the marker. Who reads beyond it may stop looking for older aborted transactions.
+    /// The last stable offset once it was aborted: the first offset of the oldest transaction that was open then, or the offset after
+    /// the marker. A reader that comes to an entry whose last stable offset is beyond what it fetched need not look any further.
     pub last_stable_offset: i64,
 }
 
@@ -44,7 +44,7 @@ pub fn encode_txn_index(index: &[TxnEntry]) -> Vec<u8> {
 ///
 /// # Errors
 /// Part of an entry, an unknown version, markers that do not grow or do not stand in the segment, a transaction that begins
-/// behind its marker, a last stable offset that is beyond it.
+/// behind its marker.
 pub fn decode_txn_index(bytes: &[u8], of: Extent) -> Result<Vec<TxnEntry>, FormatError> {
     let mut index: Vec<TxnEntry> = Vec::with_capacity(bytes.len() / TXN_ENTRY_BYTES);
     for (at, raw) in entries::<TXN_ENTRY_BYTES>(bytes)? {
@@ -68,7 +68,7 @@ fn check(entry: TxnEntry, before: Option<&TxnEntry>, at: u64, of: Extent) -> Res
     FormatError::check_range(at, "marker", entry.last_offset, (of.base_offset, of.end_offset - 1))?;
     FormatError::check_range(at, "producer id", entry.producer_id, (0, i64::MAX))?;
     FormatError::check_range(at, "first offset", entry.first_offset, (0, entry.last_offset))?;
-    FormatError::check_range(at, "last stable offset", entry.last_stable_offset, (0, entry.last_offset + 1))?;
+    FormatError::check_range(at, "last stable offset", entry.last_stable_offset, (0, i64::MAX))?;
     match before {
         Some(before) if entry.last_offset <= before.last_offset => {
             let (value, before) = (entry.last_offset, before.last_offset);

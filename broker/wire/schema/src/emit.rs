@@ -54,7 +54,7 @@ fn module(out: &mut String, message: &Message) {
     put!(out, "pub mod {module} {{");
     put!(out, "#[allow(unused_imports)] use crate::codec::{{self as c, BufMut, Bytes, Str, Uuid, WireError}};");
     for item in &message.structs {
-        declare(out, item);
+        declare(out, item, matches!(message.kind, Kind::Record | Kind::Data));
         default(out, item);
         put!(out, "impl {} {{", item.name);
         constants(out, message, item);
@@ -68,12 +68,20 @@ fn module(out: &mut String, message: &Message) {
     put!(out, "pub use {module}::{name};");
 }
 
-fn declare(out: &mut String, item: &Struct) {
+/// What stands in a log can be told as JSON, under Kafka's names; nobody asks for that of requests and responses.
+fn declare(out: &mut String, item: &Struct, told: bool) {
     docs(out, &item.docs, &format!("Kafka's {}.", item.name));
     put!(out, "#[derive(Clone, Debug, PartialEq)]");
+    if told {
+        put!(out, "#[derive(serde::Serialize)]\n#[serde(rename_all = \"camelCase\")]");
+    }
     put!(out, "pub struct {} {{", item.name);
     for field in &item.fields {
         docs(out, &field.docs, &format!("Versions {}.", field.versions));
+        if told && field.ty == Type::Prim(Prim::Bytes) {
+            let with = if field.nullable.is_some() { "hex_or_null" } else { "hex" };
+            put!(out, "#[serde(serialize_with = \"c::{with}\")]");
+        }
         put!(out, "pub {}: {},", field.name, rust_type(field));
     }
     put!(out, "}}");
@@ -207,6 +215,7 @@ fn read_field(message: &Message, field: &Field) -> String {
             format!("c::opt_array(buf, flexible, {}, |buf| {})", smallest(message, item), read_type(message, item))
         }
         Type::Prim(Prim::String) => "c::opt_string(buf, flexible)".to_owned(),
+        Type::Struct(name) => format!("c::opt_struct(buf, |buf| {name}::read(buf, version))"),
         _ => "c::opt_bytes(buf, flexible)".to_owned(),
     };
     match within(nullable, message.versions) {
@@ -288,6 +297,12 @@ fn put_field(message: &Message, field: &Field) -> String {
     let may = within(nullable, message.versions).unwrap_or("true".to_owned());
     let string = field.ty == Type::Prim(Prim::String);
     let some = put_type(&field.ty, "value");
+    if matches!(field.ty, Type::Struct(_)) {
+        // KIP-893: a number that says whether it follows.
+        return format!(
+            "match &self.{name} {{ Some(value) => {{ c::put_uvarint(out, 1); {some} }} None => c::put_uvarint(out, 0) }}"
+        );
+    }
     format!("match &self.{name} {{ Some(value) => {{ {some} }} None => c::put_null(out, flexible, {string}, {may}) }}")
 }
 
@@ -312,7 +327,7 @@ fn differs(field: &Field) -> String {
     match (&field.ty, field.default.as_deref(), field.nullable) {
         (_, Some("null"), _) => format!("self.{name}.is_some()"),
         (Type::Array(_), None, None) => format!("!self.{name}.is_empty()"),
-        (Type::Struct(ty), ..) => format!("self.{name} != {ty}::default()"),
+        (Type::Struct(ty), _, None) => format!("self.{name} != {ty}::default()"),
         (Type::Prim(Prim::String), None, None) => format!("!self.{name}.is_empty()"),
         (Type::Prim(_), _, None) => {
             format!("self.{name} != {}", field.default.clone().unwrap_or(format!("<{}>::default()", rust_type(field))))
@@ -360,7 +375,12 @@ fn lost_inside(out: &mut String, field: &Field, present: &str) {
     let name = &field.name;
     match &field.ty {
         Type::Struct(_) => {
-            put!(out, "if {present} {{ if let Some(field) = self.{name}.lost(version) {{ return Some(field); }} }}")
+            let lost = if field.nullable.is_some() {
+                ".as_ref().and_then(|inner| inner.lost(version))"
+            } else {
+                ".lost(version)"
+            };
+            put!(out, "if {present} {{ if let Some(field) = self.{name}{lost} {{ return Some(field); }} }}")
         }
         Type::Array(item) if matches!(**item, Type::Struct(_)) => {
             let items = if field.nullable.is_some() { ".iter().flatten()" } else { ".iter()" };
@@ -424,7 +444,7 @@ fn records(messages: &[Message]) -> String {
     let all: Vec<&Message> = messages.iter().filter(|message| message.kind == Kind::Record).collect();
     let mut out = String::new();
     put!(out, "/// A record of the metadata log.");
-    put!(out, "#[derive(Clone, Debug, PartialEq)]\npub enum MetadataRecord {{");
+    put!(out, "#[derive(Clone, Debug, PartialEq, serde::Serialize)]\n#[serde(untagged)]\npub enum MetadataRecord {{");
     for message in &all {
         docs(&mut out, &message.structs[0].docs, &format!("Kafka's {}.", message.api));
         put!(out, "{0}(messages::{0}),", message.api);

@@ -267,8 +267,8 @@ impl Reader<'_> {
         if field.nullable.is_some() && !is_nullable {
             return Err(self.error(line, format!("`{name}` has `null` but its type does not begin with `?`")));
         }
-        if is_nullable && matches!(&field.ty, Type::Struct(_)) {
-            return Err(self.error(line, format!("`{name}`: a nullable struct is not supported")));
+        if is_nullable && matches!(&field.ty, Type::Struct(_)) && field.tag.is_none() {
+            return Err(self.error(line, format!("`{name}`: a nullable struct is supported as a tagged field only")));
         }
         if is_nullable && matches!(&field.ty, Type::Prim(prim) if !prim.has_length()) {
             return Err(self.error(line, format!("`{name}`: its type cannot be null")));

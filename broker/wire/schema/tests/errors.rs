@@ -33,7 +33,10 @@ fn mistakes_name_file_line_and_value() {
         ("data A 0-2\n  b: string = null\n", "a.schema:2: `b` defaults to null but cannot be null"),
         ("data A 0-2\n  b: string null 1+\n", "a.schema:2: `b` has `null` but its type does not begin with `?`"),
         ("data A 0-2\n  b: ?int8\n", "a.schema:2: `b`: its type cannot be null"),
-        ("data A 0-2\n  b: ?B\n    c: int8\n", "a.schema:2: `b`: a nullable struct is not supported"),
+        (
+            "data A 0-2\n  b: ?B\n    c: int8\n",
+            "a.schema:2: `b`: a nullable struct is supported as a tagged field only",
+        ),
         ("data A 0-2 flexible 1+\n  b: int8 tag 0\n", "a.schema:2: `b` is tagged in versions that are not flexible"),
         ("data A 0 flexible 0+\n  b: int8 tag 0\n  c: int8 tag 0\n", "a.schema:3: the tag of `c` is taken"),
         ("data A 0\n  b: B\n    x: int8\n  c: B\n    y: int8\n", "a.schema:4: struct `B` is declared twice"),

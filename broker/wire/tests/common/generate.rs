@@ -110,15 +110,28 @@ impl Writer<'_> {
         };
         let may_be_null = field.nullable.is_some_and(|versions| versions.contains(self.version));
         if may_be_null && choices.below(4) == 1 {
-            return self.length(None, field.ty == Type::Prim(Prim::String));
+            return self.null(&field.ty);
+        }
+        if may_be_null && matches!(field.ty, Type::Struct(_)) {
+            self.out.push(1);
         }
         self.value(&field.ty, choices);
     }
 
+    fn null(&mut self, ty: &Type) {
+        match ty {
+            Type::Struct(_) => self.out.push(0),
+            ty => self.length(None, *ty == Type::Prim(Prim::String)),
+        }
+    }
+
     fn default(&mut self, field: &Field) {
         match (&field.ty, field.default.as_deref()) {
-            (ty, Some("null")) => self.length(None, *ty == Type::Prim(Prim::String)),
-            (Type::Struct(name), _) => self.fields(self.message.get(name), None),
+            (ty, Some("null")) => self.null(ty),
+            (Type::Struct(name), _) => {
+                self.out.extend(field.nullable.map(|_| 1));
+                self.fields(self.message.get(name), None)
+            }
             (Type::Array(_), _) => self.length(Some(0), false),
             (Type::Prim(prim), _) if prim.has_length() => self.length(Some(0), *prim == Prim::String),
             (Type::Prim(Prim::Bool), text) => self.out.push(u8::from(text == Some("true"))),

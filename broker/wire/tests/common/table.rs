@@ -70,7 +70,15 @@ pub fn table() -> Vec<Entry> {
         FenceBrokerRecord UnfenceBrokerRecord RemoveTopicRecord FeatureLevelRecord ProducerIdsRecord
         BrokerRegistrationChangeRecord NoOpRecord ZkMigrationStateRecord BeginTransactionRecord EndTransactionRecord
         AbortTransactionRecord RegisterControllerRecord
-        LeaderChangeMessage SnapshotHeaderRecord SnapshotFooterRecord KRaftVersionRecord
+        LeaderChangeMessage SnapshotHeaderRecord SnapshotFooterRecord KRaftVersionRecord VotersRecord
+        OffsetCommitKey OffsetCommitValue GroupMetadataKey GroupMetadataValue
+        ConsumerGroupMetadataKey ConsumerGroupMetadataValue
+        ConsumerGroupPartitionMetadataKey ConsumerGroupPartitionMetadataValue
+        ConsumerGroupMemberMetadataKey ConsumerGroupMemberMetadataValue
+        ConsumerGroupTargetAssignmentMetadataKey ConsumerGroupTargetAssignmentMetadataValue
+        ConsumerGroupTargetAssignmentMemberKey ConsumerGroupTargetAssignmentMemberValue
+        ConsumerGroupCurrentMemberAssignmentKey ConsumerGroupCurrentMemberAssignmentValue
+        ConsumerProtocolSubscription ConsumerProtocolAssignment TransactionLogKey TransactionLogValue
     }
 }
 
