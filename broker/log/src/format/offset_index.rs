@@ -40,7 +40,7 @@ pub fn decode_offset_index(bytes: &[u8], of: Extent) -> Result<Vec<OffsetEntry>,
     let mut index: Vec<OffsetEntry> = Vec::with_capacity(bytes.len() / OFFSET_ENTRY_BYTES);
     for (at, raw) in entries::<OFFSET_ENTRY_BYTES>(bytes)? {
         let entry = OffsetEntry {
-            offset: of.base_offset + i64::from(i32::from_be_bytes(field(raw, 0))),
+            offset: of.base_offset.saturating_add(i64::from(i32::from_be_bytes(field(raw, 0)))),
             position: u32::from_be_bytes(field(raw, 4)),
         };
         check(entry, index.last(), at, of)?;

@@ -40,7 +40,7 @@ pub fn decode_time_index(bytes: &[u8], of: Extent) -> Result<Vec<TimeEntry>, For
     for (at, raw) in entries::<TIME_ENTRY_BYTES>(bytes)? {
         let entry = TimeEntry {
             timestamp: i64::from_be_bytes(field(raw, 0)),
-            offset: of.base_offset + i64::from(i32::from_be_bytes(field(raw, 8))),
+            offset: of.base_offset.saturating_add(i64::from(i32::from_be_bytes(field(raw, 8)))),
         };
         check(entry, index.last(), at, of)?;
         index.push(entry);
