@@ -375,6 +375,9 @@ fn each_damage_is_named_with_its_file_its_byte_and_what_was_expected() {
     is_named("txn-0/00000000000000000018.index", 8, "but a batch there ends with offset", &|bytes: &mut Vec<u8>| {
         bytes[11] -= 1
     });
+    is_named("txn-0/00000000000000000018.timeindex", 108 - 12, "an entry has 12", &|bytes: &mut Vec<u8>| {
+        bytes.truncate(107)
+    });
     is_named("txn-0/00000000000000000018.timeindex", 12, "but up to there the log has", &flip(19));
     is_named("txn-0/00000000000000000018.timeindex", 96, "it must end with", &|bytes: &mut Vec<u8>| bytes.truncate(96));
     is_named("txn-0/00000000000000000018.txnindex", 34, "but the log has", &flip(34 + 9));
@@ -387,6 +390,20 @@ fn each_damage_is_named_with_its_file_its_byte_and_what_was_expected() {
     is_named("__cluster_metadata-0/quorum-state", 124, "JSON", &|bytes: &mut Vec<u8>| bytes.truncate(124));
     is_named("meta.properties", 88, "cluster.id", &|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 34));
     is_named("bootstrap.checkpoint", 201, "footer", &|bytes: &mut Vec<u8>| bytes.truncate(201));
+}
+
+#[test]
+fn a_segment_that_is_gone_from_the_midst_is_damage_and_one_at_the_end_a_note() {
+    let lost = |base: u64| {
+        let dir = unpacked("data-dir-clean.tar.gz");
+        std::fs::remove_file(dir.path().join(format!("big-batches-0/{base:020}.log"))).unwrap();
+        verified(&dir.path().join("big-batches-0"))
+    };
+    let (code, text, json) = lost(400);
+    let indexes = ["index", "timeindex"].map(|kind| (format!("{:020}.{kind}", 400), 0));
+    assert_eq!((code, damages(&json)), (Some(1), indexes.to_vec()), "{text}");
+    let (code, text, json) = lost(0);
+    assert_eq!((code, json["notes"].as_array().unwrap().len()), (Some(0), 2), "{text}");
 }
 
 #[test]
@@ -451,8 +468,11 @@ fn what_is_no_log_directory_is_refused_with_what_to_do() {
 #[test]
 fn one_partition_and_one_file_can_be_named_alone() {
     let dir = unpacked("data-dir-clean.tar.gz");
-    for (path, files) in [("txn-0", 11), ("txn-0/00000000000000000018.log", 1), ("log-start-offset-checkpoint", 1)] {
-        let (code, text, json) = verified(&dir.path().join(path));
+    let files = dir.path().join("txn-0").read_dir().unwrap();
+    let alone = files.map(|file| (format!("txn-0/{}", file.unwrap().file_name().to_str().unwrap()), 1));
+    let others = [("txn-0".to_owned(), 11), ("log-start-offset-checkpoint".to_owned(), 1)];
+    for (path, files) in alone.chain(others) {
+        let (code, text, json) = verified(&dir.path().join(&path));
         assert_eq!((code, json["files"].as_u64()), (Some(0), Some(files)), "{text}");
         assert!(json["notes"].as_array().unwrap().is_empty(), "{text}");
     }

@@ -57,7 +57,11 @@ fn one(out: &mut impl Write, batch: &Batch, record: &Record, content: Content) -
     let size = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(-1, |bytes| bytes.len() as i64);
     write!(out, "| offset: {} {}: {} ", record.offset, time_name(header.is_append_time()), record.timestamp)?;
     write!(out, "keySize: {} valueSize: {} ", size(&record.key), size(&record.value))?;
-    write!(out, "sequence: {} headers: [", sequence(header.base_sequence, record.offset - header.base_offset))?;
+    write!(
+        out,
+        "sequence: {} headers: [",
+        sequence(header.base_sequence, record.offset.wrapping_sub(header.base_offset))
+    )?;
     for (at, (key, value)) in record.headers.iter().enumerate() {
         let comma = if at > 0 { "," } else { "" };
         match value {
@@ -81,5 +85,5 @@ fn one(out: &mut impl Write, batch: &Batch, record: &Record, content: Content) -
 
 /// Sequences wrap from the greatest to 0 (L5).
 fn sequence(base: i32, delta: i64) -> i64 {
-    if base < 0 { -1 } else { (i64::from(base) + delta) % (i64::from(i32::MAX) + 1) }
+    if base < 0 { -1 } else { i64::from(base).wrapping_add(delta) % (i64::from(i32::MAX) + 1) }
 }

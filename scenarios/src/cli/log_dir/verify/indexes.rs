@@ -20,7 +20,7 @@ pub struct OffsetCheck {
     next: usize,
     /// An entry whose write began with an earlier batch than the one that ends with its offset (before Kafka 4.1).
     open: Option<usize>,
-    pub wrong: Vec<Wrong>,
+    wrong: Vec<Wrong>,
 }
 
 impl OffsetCheck {
@@ -68,8 +68,8 @@ impl OffsetCheck {
         }
     }
 
-    /// The log ends after `bytes`.
-    pub fn end(&mut self, bytes: u64) {
+    /// The log ends after `bytes`: all that was wrong.
+    pub fn end(mut self, bytes: u64) -> Vec<Wrong> {
         if let Some(open) = self.open.take() {
             self.say(open, format!("offset {}, but the log ends before it", self.entries[open].offset));
         }
@@ -77,6 +77,7 @@ impl OffsetCheck {
             let position = self.entries[at].position;
             self.say(at, format!("position {position}, but the log's batches end at {bytes}"));
         }
+        self.wrong
     }
 }
 
@@ -85,7 +86,7 @@ pub struct TimeCheck {
     entries: Vec<TimeEntry>,
     next: usize,
     newest: Option<TimeEntry>,
-    pub wrong: Vec<Wrong>,
+    wrong: Vec<Wrong>,
 }
 
 impl TimeCheck {
@@ -112,16 +113,18 @@ impl TimeCheck {
         }
     }
 
-    /// The segment ends; `closed` if its index must name its greatest timestamp.
-    pub fn end(&mut self, end_offset: i64, closed: bool) {
+    /// The segment ends: all that was wrong. `closed` if its index must name its greatest timestamp.
+    pub fn end(mut self, end_offset: i64, closed: bool) -> Vec<Wrong> {
         for at in self.next..self.entries.len() {
             let entry = self.entries[at];
             self.say(at, entry.offset, format!("{}, but the segment ends at offset {end_offset}", told(entry)));
         }
         let last = self.entries.last().map(|entry| entry.timestamp);
-        let Some(newest) = self.newest.filter(|newest| closed && last < Some(newest.timestamp)) else { return };
-        let what = format!("it must end with {}, the segment's greatest", told(newest));
-        self.say(self.entries.len(), newest.offset, what);
+        if let Some(newest) = self.newest.filter(|newest| closed && last < Some(newest.timestamp)) {
+            let what = format!("it must end with {}, the segment's greatest", told(newest));
+            self.say(self.entries.len(), newest.offset, what);
+        }
+        self.wrong
     }
 }
 

@@ -44,8 +44,9 @@ struct Segment {
     base_offset: i64,
     /// How its `.log` is told.
     told: String,
-    offsets: OffsetCheck,
-    times: TimeCheck,
+    /// `None` if it is missing or cannot be read.
+    offsets: Option<OffsetCheck>,
+    times: Option<TimeCheck>,
     aborted: Vec<TxnEntry>,
 }
 
@@ -57,7 +58,7 @@ impl Checks {
         let epochs = self.epochs(dir)?;
         let topic_id = self.identity(dir)?;
         self.strangers(dir, &bases)?;
-        let producers = Producers::new(first);
+        let producers = Producers::new(first, !bases.is_empty());
         let snapshots = snapshots(dir);
         let mut walk =
             Walk { dir, end: first, sound_to: i64::MAX, epoch: -1, epochs, blamed: -1, producers, snapshots };
@@ -88,7 +89,9 @@ impl Checks {
                 (Some(SegmentFile { transient: Some(_), .. }), _) => {
                     self.findings.note(&told, 0, "left on its way in or out; the next start deals with it".to_owned());
                 }
-                (Some(segment), _) if !bases.contains(&segment.base_offset) => self.orphan(dir, entry, segment)?,
+                (Some(segment), _) if !bases.contains(&segment.base_offset) => {
+                    self.orphan(dir, bases, entry, segment)?
+                }
                 (None, Some(_)) => self.metadata_snapshot(dir, entry)?,
                 (None, None) if entry.name.ends_with(file::TEMPORARY) => {
                     self.findings.note(&told, 0, "left half written; the next start deals with it".to_owned());
@@ -102,16 +105,22 @@ impl Checks {
         Ok(())
     }
 
-    /// An index without its log: only its own order can be checked.
-    fn orphan(&mut self, dir: &Dir, entry: &FileEntry, segment: SegmentFile) -> Result<(), Bad> {
+    /// An index without its log: only its own order can be checked. At either end of the log the deletion of a segment was cut short;
+    /// in its midst a segment is lost.
+    fn orphan(&mut self, dir: &Dir, bases: &[i64], entry: &FileEntry, segment: SegmentFile) -> Result<(), Bad> {
         if segment.kind == SegmentKind::ProducerSnapshot {
             return Ok(());
         }
         let told = dir.told(&entry.name);
-        if !self.alone {
-            self.findings.note(&told, 0, "its segment has no .log".to_owned());
+        let base_offset = segment.base_offset;
+        let in_the_midst = bases.first() < Some(&base_offset) && bases.last() > Some(&base_offset);
+        if in_the_midst {
+            let what = format!("its segment's .log is missing: the records from offset {base_offset} on are lost");
+            self.findings.damage(&told, 0, what);
+        } else if !self.alone {
+            self.findings.note(&told, 0, "its segment has no .log; the next start removes it".to_owned());
         }
-        let (bytes, of) = (self.bytes(entry)?, anywhere(segment.base_offset));
+        let (bytes, of) = (self.bytes(entry)?, anywhere(base_offset));
         let read = match segment.kind {
             SegmentKind::OffsetIndex => {
                 decode_offset_index(without_preallocation(&bytes, OFFSET_ENTRY_BYTES), of).map(drop)
@@ -159,7 +168,7 @@ impl Checks {
         base_offset: i64,
         last: bool,
         log_bytes: u64,
-    ) -> Result<(OffsetCheck, TimeCheck), Bad> {
+    ) -> Result<(Option<OffsetCheck>, Option<TimeCheck>), Bad> {
         let of = anywhere(base_offset);
         let offsets =
             self.index(dir, SegmentFile::new(base_offset, SegmentKind::OffsetIndex), last, log_bytes, |bytes| {
@@ -169,7 +178,7 @@ impl Checks {
             self.index(dir, SegmentFile::new(base_offset, SegmentKind::TimeIndex), last, log_bytes, |bytes| {
                 decode_time_index(bytes, of)
             })?;
-        Ok((OffsetCheck::new(offsets.unwrap_or_default()), TimeCheck::new(times.unwrap_or_default())))
+        Ok((offsets.map(OffsetCheck::new), times.map(TimeCheck::new)))
     }
 
     fn index<T>(
@@ -223,8 +232,12 @@ impl Checks {
             }
         };
         segment.aborted.extend(walk.producers.batch(header, marker));
-        segment.offsets.batch(header, found.position);
-        segment.times.batch(header);
+        if let Some(offsets) = &mut segment.offsets {
+            offsets.batch(header, found.position);
+        }
+        if let Some(times) = &mut segment.times {
+            times.batch(header);
+        }
         walk.end = walk.end.max(header.next_offset());
         Ok(())
     }
@@ -235,7 +248,7 @@ impl Checks {
             let what = format!("offset {base}, but {} or more was expected after what stands before", walk.end);
             self.findings.damage(&segment.told, found.position, what);
         }
-        if last - segment.base_offset > i64::from(i32::MAX) {
+        if last.saturating_sub(segment.base_offset) > i64::from(i32::MAX) {
             let what = format!("offset {last} is too far from the segment's {} for its index", segment.base_offset);
             self.findings.damage(&segment.told, found.position, what);
         }
@@ -312,14 +325,13 @@ impl Checks {
         Ok(())
     }
 
-    fn close(&mut self, walk: &mut Walk<'_>, mut segment: Segment, bytes: u64, last: bool) -> Result<(), Bad> {
+    fn close(&mut self, walk: &Walk<'_>, segment: Segment, bytes: u64, last: bool) -> Result<(), Bad> {
         let name = |kind| walk.dir.told(&SegmentFile::new(segment.base_offset, kind).to_string());
-        segment.offsets.end(bytes);
-        segment.times.end(walk.end, !last || self.clean);
-        for wrong in segment.offsets.wrong {
+        for wrong in segment.offsets.map(|offsets| offsets.end(bytes)).unwrap_or_default() {
             self.about(walk.sound_to, &name(SegmentKind::OffsetIndex), wrong);
         }
-        for wrong in segment.times.wrong {
+        let closed = !last || self.clean;
+        for wrong in segment.times.map(|times| times.end(walk.end, closed)).unwrap_or_default() {
             self.about(walk.sound_to, &name(SegmentKind::TimeIndex), wrong);
         }
         let index = SegmentFile::new(segment.base_offset, SegmentKind::TxnIndex).to_string();

@@ -20,14 +20,15 @@ pub struct Producers {
 }
 
 impl Producers {
-    /// Of a log whose first segment begins at `base_offset`.
-    pub fn new(base_offset: i64) -> Self {
-        Self { table: ProducerTable::default(), complete: base_offset == 0, next_offset: base_offset }
+    /// Of a log whose first segment begins at `base_offset`, if there is any.
+    pub fn new(base_offset: i64, any: bool) -> Self {
+        Self { table: ProducerTable::default(), complete: any && base_offset == 0, next_offset: base_offset }
     }
 
     /// The next batch; the transaction that it aborts.
     pub fn batch(&mut self, header: &BatchHeader, marker: Option<EndMarker>) -> Option<TxnEntry> {
-        self.complete &= header.base_offset == self.next_offset && header.record_count == header.last_offset_delta + 1;
+        self.complete &= header.base_offset == self.next_offset
+            && i64::from(header.record_count) == i64::from(header.last_offset_delta) + 1;
         self.next_offset = header.next_offset();
         self.table.push(header, marker)
     }
