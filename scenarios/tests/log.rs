@@ -466,6 +466,19 @@ fn what_is_no_log_directory_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_log_directory_right_below_is_named() {
+    let dir = unpacked("data-dir-clean.tar.gz");
+    let outer = tempfile::tempdir().unwrap();
+    let logs = outer.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::copy(dir.path().join("meta.properties"), logs.join("meta.properties")).unwrap();
+    let output = klamm(&["log", "verify", outer.path().to_str().unwrap()]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(&format!("{} is one", logs.display())), "{error}");
+}
+
+#[test]
 fn one_partition_and_one_file_can_be_named_alone() {
     let dir = unpacked("data-dir-clean.tar.gz");
     let files = dir.path().join("txn-0").read_dir().unwrap();

@@ -328,16 +328,16 @@ pub enum LogCommand {
     /// Print what is in it: batches, indexes, epochs, producers, checkpoints, in the manner of kafka-dump-log.
     #[command(after_help = "\
 Examples:
-  klamm log dump klamm-data                       every file
-  klamm log dump klamm-data/orders-0 --records    one partition, with keys, payloads and headers
-  klamm log dump klamm-data/orders-0/00000000000000000000.timeindex
+  klamm log dump klamm-data/logs                  every file
+  klamm log dump klamm-data/logs/orders-0 --records    one partition, with keys, payloads and headers
+  klamm log dump klamm-data/logs/orders-0/00000000000000000000.timeindex
 Records of __cluster_metadata, __consumer_offsets and __transaction_state are decoded. What cannot be read is said at its place, \
 and the dump goes on with the next file. Exit codes: 0 printed; 2 DIR is no log directory or cannot be read.")]
     Dump(LogDumpArgs),
     /// Check every file of it: checksums, order, epochs, indexes, producers, checkpoints.
     #[command(after_help = "\
 Examples:
-  klamm log verify klamm-data
+  klamm log verify klamm-data/logs
   klamm log verify /var/lib/kafka/data/orders-0 --json
 Stop the broker first: what it is writing looks torn. Nothing is changed. A `note` is what a killed broker leaves and its next start \
 deals with, or what follows from a damage that is told. Exit codes: 0 no damage; 1 damage; 2 DIR is no log directory or cannot \

@@ -94,10 +94,20 @@ pub fn look_at(path: &Path) -> Result<Target, Bad> {
     // Many a directory's name ends in a number.
     let is_log_dir = dir.get(file::META_PROPERTIES).is_some() || partitions.iter().any(Dir::is_partition);
     if !is_log_dir {
-        return Err(Bad::plain(format!("{}: this is no log directory; {IN_THE_WAY}", path.display())));
+        return Err(Bad::plain(format!("{}: this is no log directory; {}", path.display(), way_out(path, &whole)?)));
     }
     let own = Dir { partition: None, ..dir };
     Ok(Target::Whole(std::iter::once(own).chain(partitions).collect()))
+}
+
+/// What to do instead: a log directory may lie right below, as `logs` does in what `klamm broker --dir` is given.
+fn way_out(path: &Path, whole: &Path) -> Result<String, Bad> {
+    for (name, below) in children(whole)? {
+        if below.join(file::META_PROPERTIES).is_file() {
+            return Ok(format!("{} is one", path.join(name).display()));
+        }
+    }
+    Ok(IN_THE_WAY.to_owned())
 }
 
 fn one_file(path: &Path, whole: &Path, name: &str) -> Result<Target, Bad> {
