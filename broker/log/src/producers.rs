@@ -37,6 +37,7 @@ struct Recent {
     last_sequence: i32,
     base_offset: i64,
     last_offset: i64,
+    max_timestamp: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,8 @@ impl Producers {
         }
         producer.last_timestamp = timestamp;
         let Stamp { first_sequence, last_sequence, .. } = stamp;
-        producer.recent.push_back(Recent { first_sequence, last_sequence, base_offset, last_offset });
+        let max_timestamp = timestamp;
+        producer.recent.push_back(Recent { first_sequence, last_sequence, base_offset, last_offset, max_timestamp });
         if producer.recent.len() > self.window {
             producer.recent.pop_front();
         }
@@ -94,7 +96,8 @@ impl Producers {
             return in_order(stamp.first_sequence == 0);
         }
         if let Some(same) = producer.recent.iter().find(|recent| recent.holds(stamp)) {
-            return ProducerCheck::Duplicate { base_offset: same.base_offset, last_offset: same.last_offset };
+            let Recent { base_offset, last_offset, max_timestamp, .. } = *same;
+            return ProducerCheck::Duplicate { base_offset, last_offset, max_timestamp };
         }
         let last = producer.recent.back().expect("a known producer wrote a batch").last_sequence;
         in_order(stamp.first_sequence == last.checked_add(1).unwrap_or(0))
@@ -119,11 +122,11 @@ mod tests {
         Stamp { id: 7, epoch, first_sequence, last_sequence }
     }
 
-    /// Producer 7 in epoch 1 wrote ten batches of two records.
+    /// Producer 7 in epoch 1 wrote ten batches of two records, one each millisecond from 1,000 on.
     fn ten_batches(guards: Guards) -> Producers {
         let mut producers = Producers::new(guards);
         for i in 0..10 {
-            producers.enter(stamp(1, i * 2, i * 2 + 1), i64::from(i) * 2, i64::from(i) * 2 + 1, 1_000);
+            producers.enter(stamp(1, i * 2, i * 2 + 1), i64::from(i) * 2, i64::from(i) * 2 + 1, 1_000 + i64::from(i));
         }
         producers
     }
@@ -132,7 +135,7 @@ mod tests {
     fn the_last_five_batches_are_known_again() {
         let producers = ten_batches(Guards::default());
         let again = producers.check(stamp(1, 10, 11), 2_000);
-        assert_eq!(again, ProducerCheck::Duplicate { base_offset: 10, last_offset: 11 });
+        assert_eq!(again, ProducerCheck::Duplicate { base_offset: 10, last_offset: 11, max_timestamp: 1_005 });
         let too_old = producers.check(stamp(1, 8, 9), 2_000);
         assert_eq!(too_old, ProducerCheck::Refuse(ErrorCode::OutOfOrderSequenceNumber));
     }
@@ -141,7 +144,7 @@ mod tests {
     fn without_the_guard_only_the_last_batch_is_known() {
         let producers = ten_batches(Guards::without(&[Guard::DuplicateWindow]));
         let last = producers.check(stamp(1, 18, 19), 2_000);
-        assert_eq!(last, ProducerCheck::Duplicate { base_offset: 18, last_offset: 19 });
+        assert_eq!(last, ProducerCheck::Duplicate { base_offset: 18, last_offset: 19, max_timestamp: 1_009 });
         let before = producers.check(stamp(1, 16, 17), 2_000);
         assert_eq!(before, ProducerCheck::Refuse(ErrorCode::OutOfOrderSequenceNumber));
     }
@@ -171,6 +174,6 @@ mod tests {
         let producers = ten_batches(Guards::default());
         let other = Stamp { id: 8, ..stamp(0, 5, 5) };
         assert_eq!(producers.check(other, 2_000), ProducerCheck::Accept);
-        assert_eq!(producers.check(stamp(1, 77, 77), 1_001 + EXPIRATION_MS), ProducerCheck::Accept);
+        assert_eq!(producers.check(stamp(1, 77, 77), 1_010 + EXPIRATION_MS), ProducerCheck::Accept);
     }
 }

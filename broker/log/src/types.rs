@@ -54,8 +54,9 @@ pub enum LoadError {
 pub enum ProducerCheck {
     /// Append it.
     Accept,
-    /// It is in the log (or on its way there) at these offsets: answer success, append nothing.
-    Duplicate { base_offset: i64, last_offset: i64 },
+    /// It is in the log (or on its way there) at these offsets: answer success, append nothing. Its greatest
+    /// timestamp, in milliseconds, is what Kafka answers as the append time then, whoever set it.
+    Duplicate { base_offset: i64, last_offset: i64, max_timestamp: i64 },
     /// INVALID_PRODUCER_EPOCH or OUT_OF_ORDER_SEQUENCE_NUMBER.
     Refuse(ErrorCode),
 }

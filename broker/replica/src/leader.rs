@@ -13,6 +13,16 @@ use std::collections::BTreeMap;
 /// How long a proposal rests that did not reach the controller, in milliseconds.
 const ALTER_RETRY_MS: u64 = 50;
 
+/// Where a produced batch stands in the log.
+struct Placed {
+    base_offset: i64,
+    last_offset: i64,
+    /// It was there before.
+    duplicate: bool,
+    /// Milliseconds; -1 if the producer's own timestamps stand.
+    append_time: i64,
+}
+
 impl Replica {
     /// Elected. The leadership begins when all writes are done, so that its epoch begins at the log's true end.
     pub(crate) fn assume(&mut self, now: Now, out: &mut Outbox<Command>) {
@@ -67,16 +77,15 @@ impl Replica {
     ) {
         match self.try_produce(now, acks, batches) {
             Err(error) => out.push(Command::Produced { ticket, result: Err(error) }),
-            Ok((base_offset, last_offset, duplicate)) => {
-                self.waits.add(Wait { ticket, base_offset, last_offset, acks, duplicate, deadline_ns });
+            Ok(Placed { base_offset, last_offset, duplicate, append_time }) => {
+                self.waits.add(Wait { ticket, base_offset, last_offset, acks, duplicate, append_time, deadline_ns });
                 self.answer_ready(out);
             }
         }
     }
 
-    /// Checks in Kafka's order [R1, R2]: leader, then enough in-sync replicas, then duplicates, then the append. Answers first
-    /// and last offset, and whether they were in the log before.
-    fn try_produce(&mut self, now: Now, acks: i16, batches: Vec<Batch>) -> Result<(i64, i64, bool), ErrorCode> {
+    /// Checks in Kafka's order [R1, R2]: leader, then enough in-sync replicas, then duplicates, then the append.
+    fn try_produce(&mut self, now: Now, acks: i16, batches: Vec<Batch>) -> Result<Placed, ErrorCode> {
         self.check_leader()?;
         if !(-1..=1).contains(&acks) {
             return Err(ErrorCode::InvalidRequiredAcks);
@@ -90,10 +99,13 @@ impl Replica {
         let (leader_epoch, log) = (self.leader_epoch(), self.log.as_mut().expect("a leader's log is loaded"));
         match log.check_producer(&batch.header, now) {
             ProducerCheck::Refuse(error) => Err(error),
-            ProducerCheck::Duplicate { base_offset, last_offset } => Ok((base_offset, last_offset, true)),
+            ProducerCheck::Duplicate { base_offset, last_offset, max_timestamp } => {
+                Ok(Placed { base_offset, last_offset, duplicate: true, append_time: max_timestamp })
+            }
             ProducerCheck::Accept => {
-                let (base, last) = log.append_as_leader(now, batches, leader_epoch, &mut self.disk)?;
-                Ok((base, last, false))
+                let append_time = if batch.header.is_append_time() { batch.header.max_timestamp } else { -1 };
+                let (base_offset, last_offset) = log.append_as_leader(now, batches, leader_epoch, &mut self.disk)?;
+                Ok(Placed { base_offset, last_offset, duplicate: false, append_time })
             }
         }
     }
@@ -113,7 +125,7 @@ impl Replica {
     }
 
     fn acknowledge(&self, wait: Wait, out: &mut Outbox<Command>) {
-        let Wait { ticket, base_offset, last_offset, acks, duplicate, .. } = wait;
+        let Wait { ticket, base_offset, last_offset, acks, duplicate, append_time, .. } = wait;
         assert!(last_offset < self.log_end_offset(), "an acknowledgement before the write was done");
         assert!(acks != -1 || last_offset < self.high_watermark, "an acknowledgement before the commit");
         sometimes!(self.observe, duplicate, Mark::DuplicateAnswered);
@@ -129,7 +141,7 @@ impl Replica {
             });
         }
         let log_start_offset = self.log_start_offset();
-        let produced = Produced { base_offset, log_start_offset, append_time: -1 };
+        let produced = Produced { base_offset, log_start_offset, append_time };
         out.push(Command::Produced { ticket, result: Ok(produced) });
     }
 

@@ -131,7 +131,8 @@ pub struct Produced {
     pub base_offset: i64,
     /// The log's start.
     pub log_start_offset: i64,
-    /// -1: the producer's own timestamps stand.
+    /// Milliseconds; -1: the producer's own timestamps stand. Of a batch that was in the log before, its greatest
+    /// timestamp.
     pub append_time: i64,
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Wait {
     pub(crate) acks: i16,
     /// The batch was in the log before.
     pub(crate) duplicate: bool,
+    /// What the answer says of the append time, in milliseconds; -1 nothing.
+    pub(crate) append_time: i64,
     /// Monotonic nanoseconds; counts for acks=all only, as in Kafka.
     pub(crate) deadline_ns: u64,
 }
