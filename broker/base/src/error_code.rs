@@ -64,6 +64,7 @@ error_codes! {
     NotEnoughReplicas 19 "NOT_ENOUGH_REPLICAS" retry "Fewer replicas are in sync than min.insync.replicas asks; nothing was written.";
     NotEnoughReplicasAfterAppend 20 "NOT_ENOUGH_REPLICAS_AFTER_APPEND" retry "Written, but to fewer replicas than min.insync.replicas asks.";
     InvalidRequiredAcks 21 "INVALID_REQUIRED_ACKS" final "acks must be 0, 1 or -1.";
+    InvalidTimestamp 32 "INVALID_TIMESTAMP" final "A record's timestamp is out of the bounds that its topic sets.";
     UnsupportedVersion 35 "UNSUPPORTED_VERSION" final "This version of the API is not supported.";
     TopicAlreadyExists 36 "TOPIC_ALREADY_EXISTS" final "A topic of that name exists.";
     InvalidPartitions 37 "INVALID_PARTITIONS" final "The number of partitions must be positive.";

@@ -1,5 +1,5 @@
-//! Hostile bytes: no decoder panics, and none takes more memory than 64 bytes per input byte plus 4 KiB. One test only,
-//! because it watches the allocator of the whole process.
+//! Hostile bytes: no decoder panics, and none takes more memory than 64 bytes per input byte plus 4 KiB, what
+//! unpacks not more than twice its cap beside. One test only, because it watches the allocator of the whole process.
 
 mod common;
 
@@ -8,7 +8,10 @@ use common::generate::{Choices, bytes_of, schemas};
 use common::table::table;
 use klamm_base::Draws;
 use klamm_wire::metadata::MetadataRecord;
-use klamm_wire::records::{BatchBuilder, records, split_whole};
+use klamm_wire::records::{
+    BatchBuilder, Codec, Compression, Rules, UNPACKED_LIMIT, UNPACKING_SCRATCH, decompress, records, sole_batch,
+    split_whole, validate,
+};
 use klamm_wire::{RequestHeader, frame::FrameReader};
 use peak_alloc::PeakAlloc;
 
@@ -114,13 +117,69 @@ fn record_batches(draws: &mut Draws, rounds: u64) {
         let mut bytes = whole.to_vec();
         mutate(draws, &mut bytes);
         held("records", &bytes, |input| {
-            for batch in split_whole(&input)
-                .flatten()
-                .filter(|batch| batch.header.codec() == Ok(klamm_wire::records::Codec::None))
-            {
+            for batch in split_whole(&input).flatten().filter(|batch| batch.header.codec() == Ok(Codec::None)) {
                 std::hint::black_box(records(&batch).filter(Result::is_ok).count());
-                std::hint::black_box(batch.validate_from_client(1 << 20, true).is_ok());
+                let sound = resealed(&batch.bytes);
+                std::hint::black_box(validate(&sound, &Rules::default(), 7).is_ok());
             }
+        });
+    }
+}
+
+/// With the checksum that its bytes have now, so that what lies behind the checksum is looked at.
+fn resealed(bytes: &[u8]) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    if bytes.len() >= 61 {
+        let crc = crc32c::crc32c(&bytes[21..]).to_be_bytes();
+        bytes[17..21].copy_from_slice(&crc);
+    }
+    Bytes::from(bytes)
+}
+
+/// As [`held`], for what unpacks: input, twice the cap, what the codec itself needs, and the records that are named.
+fn held_unpacking(what: &str, bytes: &Bytes, cap: usize, work: impl FnOnce(&Bytes)) {
+    const NAMED: usize = 1 << 20;
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    work(bytes);
+    let taken = MEMORY.peak_usage().saturating_sub(before);
+    let bound = bound(bytes.len()) + 2 * cap + UNPACKING_SCRATCH + NAMED;
+    assert!(taken <= bound, "{what} took {taken} bytes for {}: {bytes:02x?}", bytes.len());
+}
+
+/// Every codec, mutated behind a checksum that is right, and unpacked to a small cap; and bombs at the true one.
+fn packed_batches(draws: &mut Draws, rounds: u64) {
+    const CAP: usize = 64 << 10;
+    let rules = Rules { compacted: true, compression: Some(Codec::Lz4.into()), ..Rules::default() };
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(5);
+        for _ in 0..20 {
+            builder.push(7, Some(b"key"), Some(b"some value"), &[("a", None), ("a", Some(b"x"))]);
+        }
+        let whole = builder.compressed(codec).build().bytes;
+        for _ in 0..rounds {
+            let mut bytes = whole.to_vec();
+            mutate(draws, &mut bytes);
+            let bytes = resealed(&bytes);
+            let packed = bytes.slice(bytes.len().min(61)..);
+            held_unpacking("unpacking", &packed, CAP, |packed| {
+                std::hint::black_box(decompress(codec, packed, CAP).is_ok());
+            });
+            held_unpacking("validation", &bytes, UNPACKED_LIMIT, |bytes| {
+                let sole = sole_batch(bytes, true);
+                std::hint::black_box(sole.map(|batch| validate(&batch, &rules, 7).is_ok()).is_ok());
+            });
+        }
+        let zeros = vec![0; 3 * UNPACKED_LIMIT];
+        let mut bomb = BatchBuilder::new(5);
+        let level = if codec == Codec::Zstd { Some(-7) } else { Some(1) };
+        let bomb = bomb.push(7, None, Some(&zeros), &[]).compressed(Compression { codec, level }).build().bytes;
+        drop(zeros);
+        let rules = Rules { max_bytes: u32::MAX, ..Rules::default() };
+        held_unpacking("a bomb", &bomb, UNPACKED_LIMIT, |bomb| {
+            let taken = validate(bomb, &rules, 7).map_err(|refused| refused.error);
+            let too_large = taken == Err(klamm_base::ErrorCode::MessageTooLarge);
+            assert_eq!(too_large, codec != Codec::None, "{codec:?}");
         });
     }
 }
@@ -151,5 +210,6 @@ fn no_decoder_panics_or_takes_more_than_its_share_of_memory() {
     assert!(tried > 50_000 && decoded > 5_000 && decoded < tried, "{decoded} of {tried} decoded");
     fullest(&mut draws);
     record_batches(&mut draws, 20_000);
+    packed_batches(&mut draws, 3_000);
     envelopes(&mut draws, 20_000);
 }

@@ -66,6 +66,39 @@ impl Batch {
         }
     }
 
+    /// The batch stamped by its leader: every record now carries the append time, the producer's timestamps are left where
+    /// they are (L3). One pass for the checksum, nothing is unpacked, and nothing copied if nobody else holds the bytes.
+    pub fn into_appended_at(self, now_ms: i64) -> Batch {
+        self.with_timestamps(true, now_ms)
+    }
+
+    /// Sets the timestamp type and the greatest timestamp. A batch that carries them keeps its bytes.
+    pub(super) fn with_timestamps(self, append_time: bool, max_timestamp: i64) -> Batch {
+        let before = self.header;
+        let header = BatchHeader { max_timestamp, ..before }.with_append_time(append_time);
+        if header == before {
+            return self;
+        }
+        match self.bytes.try_into_mut() {
+            Ok(mut bytes) => {
+                let header = header.sealed(&bytes[HEADER_LEN..]);
+                bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
+                Batch { header, bytes: bytes.freeze() }
+            }
+            Err(bytes) => Batch::sealed(header, &bytes[HEADER_LEN..]),
+        }
+    }
+
+    /// A batch of this header and these packed records, its checksum made right.
+    pub(super) fn sealed(header: BatchHeader, packed: &[u8]) -> Batch {
+        let header = header.sealed(packed);
+        assert_eq!(header.size(), HEADER_LEN + packed.len(), "a header of other records");
+        let mut bytes = Vec::with_capacity(header.size());
+        bytes.extend_from_slice(&header.to_bytes());
+        bytes.extend_from_slice(packed);
+        Batch { header, bytes: Bytes::from(bytes) }
+    }
+
     /// Appends the batch, placed, to `out`.
     pub fn write_placed(&self, out: &mut Vec<u8>, base_offset: i64, leader_epoch: i32) {
         assert_eq!(self.bytes.len(), self.header.size(), "a batch whose bytes are not its header's");

@@ -1,7 +1,7 @@
 //! Making batches.
 
 use super::header::{CRC_FROM, HEADER_LEN, LENGTH_OVERHEAD, attribute};
-use super::{Batch, BatchHeader, Codec, compress};
+use super::{Batch, BatchHeader, Codec, Compression, compress};
 use crate::codec::{put_varint, put_varlong, varint_len, varlong_len};
 use bytes::{BufMut, Bytes};
 
@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes};
 pub struct BatchBuilder {
     now_ms: i64,
     header: BatchHeader,
-    codec: Codec,
+    compression: Compression,
     /// Room for the header, then the records; empty before the first record.
     bytes: Vec<u8>,
 }
@@ -35,7 +35,7 @@ impl BatchBuilder {
             base_sequence: -1,
             record_count: 0,
         };
-        BatchBuilder { now_ms, header, codec: Codec::None, bytes: Vec::new() }
+        BatchBuilder { now_ms, header, compression: Codec::None.into(), bytes: Vec::new() }
     }
 
     /// Makes room for so many bytes of records at once.
@@ -96,8 +96,8 @@ impl BatchBuilder {
     }
 
     /// Compresses the records when the batch is built.
-    pub fn compressed(&mut self, codec: Codec) -> &mut Self {
-        self.codec = codec;
+    pub fn compressed(&mut self, compression: impl Into<Compression>) -> &mut Self {
+        self.compression = compression.into();
         self
     }
 
@@ -120,13 +120,12 @@ impl BatchBuilder {
     pub fn build(&mut self) -> Batch {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize(bytes.len().max(HEADER_LEN), 0);
-        if self.codec != Codec::None {
-            let packed = compress(self.codec, &bytes[HEADER_LEN..]);
+        if self.compression.codec != Codec::None {
+            let packed = compress(self.compression, &bytes[HEADER_LEN..]);
             bytes.truncate(HEADER_LEN);
             bytes.extend_from_slice(&packed);
         }
-        let mut header = self.header;
-        header.attributes = (header.attributes & !0b111) | self.codec as i16;
+        let mut header = self.header.with_codec(self.compression.codec);
         header.batch_length = i32::try_from(bytes.len() - LENGTH_OVERHEAD).expect("a batch is smaller than 2 GiB");
         bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
         header.crc = crc32c::crc32c(&bytes[CRC_FROM..]);

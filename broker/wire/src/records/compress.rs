@@ -3,12 +3,20 @@
 use crate::WireError;
 use std::io::{Read, Write};
 
-/// What the records of one batch may unpack to, in bytes, unless the caller says otherwise.
+/// What the records of one batch may unpack to, in bytes, unless the caller says otherwise. Kafka has no such limit; it
+/// unpacks in pieces.
 pub const UNPACKED_LIMIT: usize = 64 << 20;
+/// What unpacking takes beside the unpacked bytes themselves, in bytes: windows and tables of the codecs. The dearest are
+/// two LZ4 blocks of 4 MiB, which a frame of a few bytes may ask for.
+pub const UNPACKING_SCRATCH: usize = 9 << 20;
 /// Opens snappy data in the block framing of Java clients.
 const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 /// Magic, version and lowest compatible version.
 const XERIAL_HEADER: usize = 16;
+/// Bytes in a block of that framing, as Java clients cut them.
+const XERIAL_BLOCK: usize = 32 << 10;
+/// Kafka's own default.
+const ZSTD_LEVEL: i32 = 3;
 
 /// How the records of a batch are compressed (L3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +35,9 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// All, in the order of their numbers.
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+
     /// The codec of the three attribute bits.
     ///
     /// # Errors
@@ -42,31 +53,83 @@ impl Codec {
             other => Err(WireError::UnknownCodec(other)),
         }
     }
-}
 
-/// Packs a batch's records.
-pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
-    match codec {
-        Codec::None => plain.to_vec(),
-        Codec::Gzip => gzip(plain),
-        Codec::Snappy => snap::raw::Encoder::new().compress_vec(plain).expect("a batch is far below snappy's limit"),
-        Codec::Lz4 => lz4(plain),
-        Codec::Zstd => zstd::bulk::compress(plain, 3).expect("memory can always take a compressed batch"),
+    /// The codec of a `compression.type`: a producer says `none`, a topic `uncompressed`.
+    pub fn from_name(name: &str) -> Option<Codec> {
+        Some(match name {
+            "none" | "uncompressed" => Codec::None,
+            "gzip" => Codec::Gzip,
+            "snappy" => Codec::Snappy,
+            "lz4" => Codec::Lz4,
+            "zstd" => Codec::Zstd,
+            _ => return None,
+        })
     }
 }
 
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+/// A codec and how hard it tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// The codec.
+    pub codec: Codec,
+    /// `compression.gzip.level` or `compression.zstd.level`; `None` is the codec's default. Snappy has no levels, and our LZ4
+    /// has one.
+    pub level: Option<i32>,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        Compression { codec, level: None }
+    }
+}
+
+/// Packs a batch's records so that every client of Kafka can unpack them.
+pub fn compress(compression: impl Into<Compression>, plain: &[u8]) -> Vec<u8> {
+    let Compression { codec, level } = compression.into();
+    match codec {
+        Codec::None => plain.to_vec(),
+        Codec::Gzip => gzip(plain, level),
+        Codec::Snappy => xerial(plain),
+        Codec::Lz4 => lz4(plain),
+        Codec::Zstd => {
+            zstd::bulk::compress(plain, level.unwrap_or(ZSTD_LEVEL)).expect("memory can always take a compressed batch")
+        }
+    }
+}
+
+fn gzip(plain: &[u8], level: Option<i32>) -> Vec<u8> {
+    let level = level.and_then(|level| u32::try_from(level).ok());
+    let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(plain).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
 }
 
+/// Java clients read raw snappy too, but only in this framing piece by piece.
+fn xerial(plain: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(XERIAL_HEADER + plain.len() / 2);
+    out.extend_from_slice(XERIAL_MAGIC);
+    // Its version, and the oldest one that can read it.
+    out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+    let mut encoder = snap::raw::Encoder::new();
+    for piece in plain.chunks(XERIAL_BLOCK) {
+        let block = encoder.compress_vec(piece).expect("a block is far below snappy's limit");
+        out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+        out.extend_from_slice(&block);
+    }
+    out
+}
+
+/// Blocks of 64 KiB that do not build on each other, without checksums but the header's: what Java clients write, and the
+/// only kind of blocks that they read.
 fn lz4(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+    let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
     encoder.write_all(plain).expect("writing to memory does not fail");
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// Unpacks a batch's records, to `cap` bytes at most.
+/// Unpacks a batch's records, to `cap` bytes at most. Takes no more memory than twice the cap and [`UNPACKING_SCRATCH`].
 ///
 /// # Errors
 /// `BadCompression`, `TooLarge`.
@@ -74,17 +137,33 @@ pub fn decompress(codec: Codec, packed: &[u8], cap: usize) -> Result<Vec<u8>, Wi
     match codec {
         Codec::None if packed.len() > cap => Err(WireError::TooLarge { cap }),
         Codec::None => Ok(packed.to_vec()),
-        Codec::Gzip => read_capped(flate2::bufread::MultiGzDecoder::new(packed), cap),
+        Codec::Gzip => read_capped(flate2::bufread::MultiGzDecoder::new(packed), packed.len(), cap),
         Codec::Snappy => snappy(packed, cap),
-        Codec::Lz4 => read_capped(lz4_flex::frame::FrameDecoder::new(packed), cap),
+        Codec::Lz4 => unlz4(packed, cap),
         Codec::Zstd => unzstd(packed, cap),
     }
 }
 
-fn read_capped(reader: impl Read, cap: usize) -> Result<Vec<u8>, WireError> {
-    let mut out = Vec::new();
-    reader.take(cap as u64 + 1).read_to_end(&mut out).map_err(|_| WireError::BadCompression)?;
-    if out.len() > cap { Err(WireError::TooLarge { cap }) } else { Ok(out) }
+/// Grows to the cap and one byte more, never further: a growing vector by itself would take up to the double of it.
+fn read_capped(mut reader: impl Read, packed: usize, cap: usize) -> Result<Vec<u8>, WireError> {
+    let mut out = vec![0; packed.saturating_mul(4).clamp(1024.min(cap), cap) + 1];
+    let mut len = 0;
+    loop {
+        match reader.read(&mut out[len..]).map_err(|_| WireError::BadCompression)? {
+            0 => break,
+            read => len += read,
+        }
+        if len > cap {
+            return Err(WireError::TooLarge { cap });
+        }
+        if len == out.len() {
+            let grown = len.saturating_mul(2).min(cap + 1);
+            out.reserve_exact(grown - len);
+            out.resize(grown, 0);
+        }
+    }
+    out.truncate(len);
+    Ok(out)
 }
 
 fn snappy(packed: &[u8], cap: usize) -> Result<Vec<u8>, WireError> {
@@ -116,18 +195,48 @@ fn unsnap(block: &[u8], out: &mut Vec<u8>, cap: usize) -> Result<(), WireError> 
     if length > block.len().saturating_mul(SNAPPY_RATIO) {
         return Err(WireError::BadCompression);
     }
+    if out.capacity() < start + length {
+        out.reserve_exact((start * 2).min(cap).max(start + length) - start);
+    }
     out.resize(start + length, 0);
     snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|_| WireError::BadCompression)?;
     Ok(())
 }
 
+fn unlz4(packed: &[u8], cap: usize) -> Result<Vec<u8>, WireError> {
+    let frame = lz4_frame(packed).ok_or(WireError::BadCompression)?;
+    read_capped(lz4_flex::frame::FrameDecoder::new(frame), frame.len(), cap)
+}
+
+/// The one frame that `packed` opens with, whole and of independent blocks: Kafka reads no other, nothing behind it, and so
+/// the decoder never changes its buffers' sizes.
+fn lz4_frame(packed: &[u8]) -> Option<&[u8]> {
+    const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
+    const STORED: u32 = 1 << 31;
+    let flags = *packed.strip_prefix(MAGIC)?.first()?;
+    let has = |bit: u8| usize::from(flags & bit != 0);
+    let (independent, block_sum, content_size, content_sum) = (has(0x20), has(0x10), has(0x08), has(0x04));
+    if independent == 0 || has(0x01) == 1 {
+        return None;
+    }
+    // Magic, flags, block size, the content's size, the header's checksum.
+    let mut at = 7 + 8 * content_size;
+    loop {
+        let length = u32::from_le_bytes(*packed.get(at..)?.first_chunk()?);
+        at += 4;
+        if length == 0 {
+            return packed.get(..at + 4 * content_sum);
+        }
+        at = at.checked_add((length & !STORED) as usize + 4 * block_sum)?;
+    }
+}
+
 /// In one go into a growing buffer, because a stream decoder would allocate whatever window the input names.
 fn unzstd(packed: &[u8], cap: usize) -> Result<Vec<u8>, WireError> {
     let mut decoder = zstd::bulk::Decompressor::new().map_err(|_| WireError::BadCompression)?;
-    let mut room = packed.len().saturating_mul(8).clamp(1024, cap.max(1024));
+    let mut room = packed.len().saturating_mul(8).clamp(1024.min(cap), cap);
     loop {
         match decoder.decompress(packed, room) {
-            Ok(out) if out.len() > cap => return Err(WireError::TooLarge { cap }),
             Ok(out) => return Ok(out),
             Err(error) if !says_too_small(&error) => return Err(WireError::BadCompression),
             Err(_) if room >= cap => return Err(WireError::TooLarge { cap }),

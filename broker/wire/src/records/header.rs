@@ -118,6 +118,21 @@ impl BatchHeader {
         out
     }
 
+    /// With the checksum that these packed records and this header's own fields have.
+    pub(super) fn sealed(self, packed: &[u8]) -> BatchHeader {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&self.to_bytes()[CRC_FROM..]), packed);
+        BatchHeader { crc, ..self }
+    }
+
+    pub(super) fn with_codec(self, codec: Codec) -> BatchHeader {
+        BatchHeader { attributes: (self.attributes & !CODEC_BITS) | codec as i16, ..self }
+    }
+
+    pub(super) fn with_append_time(self, yes: bool) -> BatchHeader {
+        let bit = if yes { APPEND_TIME_BIT } else { 0 };
+        BatchHeader { attributes: (self.attributes & !APPEND_TIME_BIT) | bit, ..self }
+    }
+
     /// Offset of the last record that the batch stands for.
     #[inline]
     pub fn last_offset(&self) -> i64 {

@@ -10,7 +10,8 @@ mod validate;
 
 pub use batch::{Batch, Split, SplitWhole, split, split_whole};
 pub use build::BatchBuilder;
-pub use compress::{Codec, UNPACKED_LIMIT, compress, decompress};
+pub use compress::{Codec, Compression, UNPACKED_LIMIT, UNPACKING_SCRATCH, compress, decompress};
 pub use control::{ControlType, control_batch, end_txn_value, leader_change, read_leader_change};
 pub use header::{BatchHeader, HEADER_LEN};
 pub use iter::{Record, Records, records};
+pub use validate::{RecordError, Refused, Rules, sole_batch, validate};
