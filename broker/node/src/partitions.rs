@@ -1,18 +1,21 @@
 //! The replicas of this broker, by slot: a small number that stays the same while the process lives.
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, TopicConfig};
 use crate::io::Endpoint;
 use crate::node::{Cx, Node};
 use crate::timers::{Timer, Timers};
 use klamm_base::{NodeId, Outbox, TopicPartition};
 use klamm_controller::{MetadataImage, PartitionImage};
 use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig};
+use klamm_wire::records::Rules;
 use std::collections::BTreeMap;
 
 /// One replica and what the node knows of it.
 pub(crate) struct Slot {
     pub(crate) tp: TopicPartition,
     pub(crate) replica: Replica,
+    /// Under which batches of its topic are taken.
+    pub(crate) rules: Rules,
     /// Fetches that wait for it, and its place in them.
     pub(crate) parked: Vec<(u64, u32)>,
     /// Whom it fetches from, as metadata says.
@@ -154,13 +157,15 @@ impl Node {
 
     fn new_replica(&mut self, tp: TopicPartition, cx: &mut Cx) -> u32 {
         let name = self.metadata.image.topics[&tp.topic].name.detached();
-        let config = replica_config(&self.config, &self.metadata.image, tp, &name);
+        let topic = topic_config(&self.config, &self.metadata.image, &name);
+        let config = replica_config(&self.config, tp, &topic);
         let dir = format!("{}/{name}-{}", self.config.log_dir, tp.partition);
         let clean = self.lifecycle.clean;
         let replica = Replica::new(config, dir, clean, self.guards, self.observe.clone());
         let slot = Slot {
             tp,
             replica,
+            rules: topic.rules(),
             parked: Vec::new(),
             fetcher: None,
             backoff_until: 0,
@@ -173,15 +178,16 @@ impl Node {
         slot
     }
 
-    /// A topic's settings changed. Only `min.insync.replicas` reaches a running replica; limits of its log hold from the
-    /// next start on.
+    /// A topic's settings changed. `min.insync.replicas` and the rules for batches reach a running replica; limits of its
+    /// log hold from the next start on.
     pub(crate) fn publish_config(&mut self, name: &str, cx: &mut Cx) {
         let Some((topic, image)) = self.metadata.image.topic_by_name(name) else { return };
+        let config = topic_config(&self.config, &self.metadata.image, name);
         let tps: Vec<TopicPartition> =
             image.partitions.keys().map(|partition| TopicPartition { topic, partition: *partition }).collect();
         for tp in tps {
             if let Some(slot) = self.partitions.find(tp) {
-                let config = replica_config(&self.config, &self.metadata.image, tp, name);
+                self.partitions.slot_mut(slot).rules = config.rules();
                 self.step_replica(slot, Event::Config { min_insync_replicas: config.min_insync_replicas }, cx);
             }
         }
@@ -194,10 +200,12 @@ impl Node {
     }
 }
 
-fn replica_config(config: &NodeConfig, image: &MetadataImage, tp: TopicPartition, name: &str) -> ReplicaConfig {
+fn topic_config(config: &NodeConfig, image: &MetadataImage, name: &str) -> TopicConfig {
     let given = image.topic_configs.get(name);
-    let pairs = given.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    let topic = config.topic.with(pairs);
+    config.topic.with(given.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())))
+}
+
+fn replica_config(config: &NodeConfig, tp: TopicPartition, topic: &TopicConfig) -> ReplicaConfig {
     ReplicaConfig {
         node: config.node,
         tp,

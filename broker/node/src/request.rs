@@ -1,6 +1,7 @@
 //! Requests: what others hand in, what this node sends to them.
 
-use crate::api::produce::{self, Produce};
+use crate::api::produce;
+use crate::api::sent::Produce;
 use bytes::Bytes;
 use klamm_wire::ApiKey;
 use klamm_wire::messages::{
@@ -10,7 +11,7 @@ use klamm_wire::messages::{
 };
 use klamm_wire::{Message, RequestHeader, Str, WireError, frame};
 
-/// A decoded and checked request.
+/// A decoded request.
 #[derive(Debug)]
 pub struct Request {
     pub(crate) head: Head,
@@ -82,8 +83,8 @@ impl From<WireError> for Refusal {
     }
 }
 
-/// Decodes a request frame (without its four length bytes) and checks the record batches of a Produce: CRC, offsets, counts.
-/// Runs outside of the node's lock.
+/// Decodes a request frame (without its four length bytes). Runs outside of the node's lock. The record batches of a Produce
+/// are not looked at yet: [`Request::check_records`].
 ///
 /// # Errors
 /// [`Refusal::Close`] for bytes that are no request, an API or a version that is not served. An ApiVersions of a newer version
@@ -132,7 +133,7 @@ fn decode_body(api: ApiKey, rest: &mut Bytes, version: i16) -> Result<Body, Refu
     Ok(match api {
         ApiKey::ApiVersions => ApiVersionsRequest::decode(rest, version).map(|_| Body::ApiVersions)?,
         ApiKey::Metadata => Body::Metadata(Message::decode(rest, version)?),
-        ApiKey::Produce => Body::Produce(produce::check(ProduceRequest::decode(rest, version)?, version)),
+        ApiKey::Produce => Body::Produce(Produce::new(ProduceRequest::decode(rest, version)?, version)),
         ApiKey::Fetch => Body::Fetch(Message::decode(rest, version)?),
         ApiKey::ListOffsets => Body::ListOffsets(Message::decode(rest, version)?),
         ApiKey::OffsetForLeaderEpoch => Body::OffsetForLeaderEpoch(Message::decode(rest, version)?),

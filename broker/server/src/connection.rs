@@ -85,7 +85,8 @@ impl Connection {
 
     fn hand_in(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let frame = self.incoming.pop()?.expect("a whole frame waits");
-        let request = decode_request(frame).map_err(|refusal| End::Refused(refusal.to_string()))?;
+        let mut request = decode_request(frame).map_err(|refusal| End::Refused(refusal.to_string()))?;
+        self.driver.check_records(&mut request);
         self.open = true;
         self.driver.observe.frame();
         match self.driver.hand_in(self.seat, request, cx) {

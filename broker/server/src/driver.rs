@@ -159,6 +159,14 @@ impl Driver {
         }
     }
 
+    /// Checks the batches in a request, and unpacks them if need be: only their rules are asked for under the lock.
+    pub(crate) fn check_records(&self, request: &mut Request) {
+        let rules = self.lock().node.record_rules(request);
+        if let Some(rules) = rules {
+            request.check_records(rules, self.env.clock.wall_ms());
+        }
+    }
+
     /// Hands in a connection's next request. The answer if there is one at once; otherwise the task is woken for it.
     pub(crate) fn hand_in(self: &Arc<Self>, seat: u32, request: Request, cx: &Context<'_>) -> Option<Answer> {
         self.with(|state| {

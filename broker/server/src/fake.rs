@@ -50,6 +50,11 @@ pub(crate) fn decode_request(frame: Bytes) -> Result<Request, String> {
     Ok(Request { id: u32::from_be_bytes(*id), text })
 }
 
+/// Its requests carry no batches.
+impl Request {
+    pub(crate) fn check_records(&mut self, (): (), _now_ms: i64) {}
+}
+
 fn encode(id: u32, text: &str) -> Bytes {
     let mut frame = frame::begin(4 + text.len());
     frame.extend_from_slice(&id.to_be_bytes());
@@ -87,6 +92,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    pub(crate) fn record_rules(&self, _: &Request) -> Option<()> {
+        None
+    }
+
     pub(crate) fn new(_: NodeConfig, _: Draws, _: Guards, _: Observe) -> Node {
         Node::default()
     }

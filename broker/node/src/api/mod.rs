@@ -5,6 +5,7 @@ mod metadata;
 mod offsets;
 pub(crate) mod produce;
 mod producer_ids;
+pub(crate) mod sent;
 mod topics;
 mod versions;
 
@@ -19,6 +20,7 @@ use klamm_controller::ControllerRequest;
 use klamm_wire::messages::FindCoordinatorRequest;
 use klamm_wire::messages::FindCoordinatorResponse;
 use klamm_wire::messages::find_coordinator_response::Coordinator;
+use klamm_wire::messages::produce_response::PartitionProduceResponse;
 
 /// What the APIs keep between steps.
 #[derive(Default)]
@@ -29,6 +31,14 @@ pub(crate) struct Api {
     pub(crate) tickets: Slab<(u64, u32)>,
     producer_ids: producer_ids::ProducerIds,
     creations: topics::Creations,
+}
+
+impl Api {
+    /// What an open Produce will answer for the partition of this ticket.
+    fn answer_to(&mut self, ticket: u64) -> &mut PartitionProduceResponse {
+        let (key, place) = *self.tickets.get_mut(ticket).expect("it was not answered yet");
+        self.produces.get_mut(key).expect("open until every partition answered").answer(place)
+    }
 }
 
 impl Node {

@@ -1,86 +1,22 @@
 //! Produce (R1 to R5): each partition's batch goes to its replica, the answer leaves when all have answered.
 
+use super::sent::{Produce, Sent};
 use crate::io::{Command, Token};
 use crate::node::{Cx, Node};
 use crate::request::Head;
 use crate::response::Answer;
 use bytes::{BufMut, Bytes, BytesMut};
 use klamm_base::{ErrorCode, Uuid};
-use klamm_replica::{Event, Produced};
+use klamm_replica::{Event, Produced, Role};
 use klamm_wire::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use klamm_wire::messages::{ProduceRequest, ProduceResponse};
-use klamm_wire::records::{Batch, Codec, split};
+use klamm_wire::records::{Batch, RecordError, Refused};
 use klamm_wire::{Message, Str, WireError};
 
-/// First version that knows zstd (KIP-110).
-const ZSTD_FROM: i16 = 7;
 /// First version whose answers name the new leader (KIP-951).
 const LEADER_HINT_FROM: i16 = 10;
-
-/// A Produce request with its batches checked.
-#[derive(Debug)]
-pub(crate) struct Produce {
-    acks: i16,
-    timeout_ms: i32,
-    topics: Vec<ProduceTopic>,
-}
-
-#[derive(Debug)]
-struct ProduceTopic {
-    name: Str,
-    id: Uuid,
-    partitions: Vec<(i32, Result<Batch, ErrorCode>)>,
-}
-
-/// Checks what a client sent: one batch a partition, CRC, counts, codec. Sizes are checked against the topic's limit by its
-/// log; topics are not compacted yet, so keys need not be there.
-pub(crate) fn check(request: ProduceRequest, version: i16) -> Produce {
-    let transactional = request.transactional_id.is_some();
-    let topic = |topic: klamm_wire::messages::produce_request::TopicProduceData| ProduceTopic {
-        name: topic.name.detached(),
-        id: topic.topic_id,
-        partitions: topic
-            .partition_data
-            .into_iter()
-            .map(|data| (data.index, check_records(data.records.as_ref(), version, transactional)))
-            .collect(),
-    };
-    Produce {
-        acks: request.acks,
-        timeout_ms: request.timeout_ms,
-        topics: request.topic_data.into_iter().map(topic).collect(),
-    }
-}
-
-fn check_records(records: Option<&Bytes>, version: i16, transactional: bool) -> Result<Batch, ErrorCode> {
-    let mut batches = split(records.ok_or(ErrorCode::InvalidRecord)?);
-    let batch = batches.next().ok_or(ErrorCode::InvalidRecord)?.map_err(of_wire)?;
-    match batches.next() {
-        None => {}
-        Some(Ok(_)) => return Err(ErrorCode::InvalidRecord),
-        Some(Err(error)) => return Err(of_wire(error)),
-    }
-    batch.validate_from_client(u32::MAX, false)?;
-    if batch.header.record_count == 0 {
-        return Err(ErrorCode::InvalidRecord);
-    }
-    if version < ZSTD_FROM && batch.header.codec() == Ok(Codec::Zstd) {
-        return Err(ErrorCode::UnsupportedCompressionType);
-    }
-    if transactional || batch.header.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState);
-    }
-    Ok(batch)
-}
-
-fn of_wire(error: WireError) -> ErrorCode {
-    match error {
-        WireError::BadMagic(_) => ErrorCode::UnsupportedForMessageFormat,
-        _ => ErrorCode::CorruptMessage,
-    }
-}
 
 /// Reads a request of versions 0 to 2: version 3 without its first field. Every partition is told 35.
 pub(crate) fn decode_old(body: &Bytes) -> Result<Produce, WireError> {
@@ -88,10 +24,8 @@ pub(crate) fn decode_old(body: &Bytes) -> Result<Produce, WireError> {
     whole.put_i16(-1);
     whole.extend_from_slice(body);
     let request = ProduceRequest::decode(&mut whole.freeze(), *ProduceRequest::VERSIONS.start())?;
-    let mut produce = check(request, *ProduceRequest::VERSIONS.start());
-    for (_, checked) in produce.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        *checked = Err(ErrorCode::UnsupportedVersion);
-    }
+    let mut produce = Produce::new(request, *ProduceRequest::VERSIONS.start());
+    produce.refuse(ErrorCode::UnsupportedVersion);
     Ok(produce)
 }
 
@@ -143,26 +77,38 @@ impl OpenProduce {
     pub(crate) fn gone(&mut self, token: Token) {
         self.token.take_if(|open| *open == token);
     }
+
+    /// What will be answered for the partition in this place.
+    pub(super) fn answer(&mut self, place: u32) -> &mut PartitionProduceResponse {
+        let Place { topic, partition, .. } = self.places[place as usize];
+        &mut self.response.responses[topic as usize].partition_responses[partition as usize]
+    }
 }
 
 impl Node {
     pub(crate) fn produce(&mut self, token: Token, head: Head, request: Produce, cx: &mut Cx) {
         let (response, places) = skeleton(&request);
-        let (acks, remaining) = (request.acks, places.len() + 1);
+        let (acks, transactional) = (request.acks, request.is_transactional());
+        let remaining = places.len() + 1;
         let open = OpenProduce { token: Some(token), head, acks, failed: false, remaining, response, places };
         let key = self.api.produces.insert(open);
         let deadline_ns = cx.now.after_ms(u64::try_from(request.timeout_ms).unwrap_or(0));
         let mut place = 0;
         for topic in request.topics {
-            for (index, checked) in topic.partitions {
+            for part in topic.partitions {
                 let ticket = self.api.tickets.insert((key, place));
-                match self.admit(acks, &topic.name, topic.id, index, checked) {
+                match self.slot_for_produce(acks, &topic.name, topic.id, &part) {
                     Err(error) => self.produced(ticket, Err(error), cx),
-                    Ok((slot, batch)) => {
+                    Ok(slot) => {
                         let open = self.api.produces.get_mut(key).expect("it is being handed out");
                         open.places[place as usize].slot = Some(slot);
-                        let event = Event::Produce { ticket, acks, batches: vec![batch], deadline_ns };
-                        self.step_replica(slot, event, cx);
+                        match self.admit(slot, part.1, transactional, cx.now.wall_ms) {
+                            Err(refused) => self.refused(ticket, slot, refused, cx),
+                            Ok(batch) => {
+                                let event = Event::Produce { ticket, acks, batches: vec![batch], deadline_ns };
+                                self.step_replica(slot, event, cx);
+                            }
+                        }
                     }
                 }
                 place += 1;
@@ -171,28 +117,50 @@ impl Node {
         self.produce_part_done(key, cx);
     }
 
-    /// Whose batch it is, if it may be appended at all.
-    fn admit(
-        &self,
-        acks: i16,
-        name: &str,
-        id: Uuid,
-        index: i32,
-        checked: Result<Batch, ErrorCode>,
-    ) -> Result<(u32, Batch), ErrorCode> {
-        let batch = checked?;
+    /// Where a partition's batch belongs.
+    fn slot_for_produce(&self, acks: i16, name: &str, id: Uuid, (index, sent): &(i32, Sent)) -> Result<u32, ErrorCode> {
+        if let Sent::Refused(error) = sent {
+            return Err(*error);
+        }
+        let slot = self.replica_of(name, id, *index)?;
         if !(-1..=1).contains(&acks) {
             return Err(ErrorCode::InvalidRequiredAcks);
         }
-        Ok((self.replica_of(name, id, index)?, batch))
+        Ok(slot)
+    }
+
+    /// The batch as it will be appended. Who does not lead says that and nothing else of the batch, as in Kafka.
+    fn admit(&self, slot: u32, sent: Sent, transactional: bool, now_ms: i64) -> Result<Batch, Refused> {
+        let place = self.partitions.slot(slot);
+        if place.replica.role() != Role::Leader {
+            return Err(ErrorCode::NotLeaderOrFollower.into());
+        }
+        let batch = Produce::check_part(sent, transactional, &place.rules, now_ms)?;
+        Ok(if place.rules.append_time { batch.into_appended_at(now_ms) } else { batch })
+    }
+
+    /// A batch was not taken (KIP-467: which records are to blame).
+    fn refused(&mut self, ticket: u64, slot: u32, refused: Refused, cx: &mut Cx) {
+        let log_start_offset = self.partitions.slot(slot).replica.log_start_offset();
+        let answer = self.api.answer_to(ticket);
+        if says_log_start(refused.error) {
+            answer.log_start_offset = log_start_offset;
+        }
+        answer.error_message = refused.message.map(Str::from);
+        let named = |record: RecordError| BatchIndexAndErrorMessage {
+            batch_index: record.index,
+            batch_index_error_message: Some(record.message.into()),
+        };
+        answer.record_errors = refused.records.into_iter().map(named).collect();
+        self.produced(ticket, Err(refused.error), cx);
     }
 
     /// A replica answered for its partition.
     pub(crate) fn produced(&mut self, ticket: u64, result: Result<Produced, ErrorCode>, cx: &mut Cx) {
         let (key, place) = self.api.tickets.remove(ticket).expect("a ticket is answered once");
         let open = self.api.produces.get_mut(key).expect("open until every partition answered");
-        let Place { topic, partition, slot } = open.places[place as usize];
-        let answer = &mut open.response.responses[topic as usize].partition_responses[partition as usize];
+        let slot = open.places[place as usize].slot;
+        let answer = open.answer(place);
         match result {
             Ok(produced) => {
                 answer.base_offset = produced.base_offset;
@@ -218,9 +186,7 @@ impl Node {
         if open.head.version < LEADER_HINT_FROM {
             return;
         }
-        let Place { topic, partition, .. } = open.places[place as usize];
-        let answer = &mut open.response.responses[topic as usize].partition_responses[partition as usize];
-        answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
+        open.answer(place).current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
         if open.response.node_endpoints.iter().all(|node| node.node_id != leader.0) {
             let (host, port) = (endpoint.host, i32::from(endpoint.port));
             open.response.node_endpoints.push(NodeEndpoint { node_id: leader.0, host, port, rack: None });
@@ -236,6 +202,11 @@ impl Node {
             finish(open, cx);
         }
     }
+}
+
+/// Kafka tells where the log starts if it had come to look at single records.
+fn says_log_start(error: ErrorCode) -> bool {
+    matches!(error, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp)
 }
 
 /// acks=0 has no answer; a failure there closes the connection, which is all that the client can notice (R2).
@@ -259,7 +230,7 @@ fn skeleton(request: &Produce) -> (ProduceResponse, Vec<Place>) {
     for (t, topic) in request.topics.iter().enumerate() {
         let place = |p| Place { topic: t as u32, partition: p as u32, slot: None };
         places.extend((0..topic.partitions.len()).map(place));
-        let none = |(index, _): &(i32, Result<Batch, ErrorCode>)| PartitionProduceResponse {
+        let none = |(index, _): &(i32, Sent)| PartitionProduceResponse {
             index: *index,
             base_offset: -1,
             ..PartitionProduceResponse::default()

@@ -7,6 +7,7 @@ pub use tables::{BROKER, TOPIC};
 use crate::io::Endpoint;
 use klamm_base::{ConfigError, NodeId, Properties};
 use klamm_log::LogConfig;
+use klamm_wire::records::{Codec, Compression, Rules};
 
 const EVERY_ADDRESS: &str = "0.0.0.0";
 
@@ -96,9 +97,69 @@ pub struct TopicConfig {
     pub unclean: bool,
     /// `segment.bytes`, `segment.ms`, `max.message.bytes`, `flush.messages`, `index.interval.bytes`.
     pub log: LogConfig,
+    /// What a batch must be to be taken, and what is made of it.
+    pub records: RecordConfig,
+}
+
+/// Settings about batches: they make the rules under which a leader takes them (L8).
+#[derive(Clone, Copy, Debug)]
+pub struct RecordConfig {
+    /// `cleanup.policy` holds `compact`.
+    pub compacted: bool,
+    /// `compression.type`; `None` is `producer`.
+    pub codec: Option<Codec>,
+    /// `compression.gzip.level`.
+    pub gzip_level: i32,
+    /// `compression.zstd.level`.
+    pub zstd_level: i32,
+    /// `message.timestamp.type` is LogAppendTime.
+    pub append_time: bool,
+    /// `message.timestamp.before.max.ms`.
+    pub before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub after_max_ms: i64,
+}
+
+impl RecordConfig {
+    fn set(&mut self, key: &str, value: &str) {
+        let int = value.parse::<i64>().unwrap_or(0);
+        match key {
+            "cleanup.policy" => self.compacted = value.contains("compact"),
+            "compression.type" => self.codec = Codec::from_name(value),
+            "compression.gzip.level" => self.gzip_level = int as i32,
+            "compression.zstd.level" => self.zstd_level = int as i32,
+            "message.timestamp.type" => self.append_time = value == "LogAppendTime",
+            "message.timestamp.before.max.ms" => self.before_max_ms = int,
+            "message.timestamp.after.max.ms" => self.after_max_ms = int,
+            _ => {}
+        }
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        let codec = self.codec?;
+        let level = match codec {
+            Codec::Gzip => Some(self.gzip_level),
+            Codec::Zstd => Some(self.zstd_level),
+            Codec::None | Codec::Snappy | Codec::Lz4 => None,
+        };
+        Some(Compression { codec, level })
+    }
 }
 
 impl TopicConfig {
+    /// Under which a leader takes this topic's batches.
+    pub fn rules(&self) -> Rules {
+        let RecordConfig { compacted, append_time, before_max_ms, after_max_ms, .. } = self.records;
+        Rules {
+            max_bytes: self.log.max_message_bytes,
+            compacted,
+            compression: self.records.compression(),
+            append_time,
+            before_max_ms,
+            after_max_ms,
+        }
+    }
+
     /// These settings with a topic's own ones laid over. Values that the controller let through unread and that do not
     /// parse leave the default.
     pub fn with<'a>(&self, given: impl IntoIterator<Item = (&'a str, &'a str)>) -> TopicConfig {
@@ -121,7 +182,7 @@ impl TopicConfig {
             "max.message.bytes" => self.log.max_message_bytes = int as u32,
             "flush.messages" => self.log.flush_messages = int,
             "index.interval.bytes" => self.log.index_interval_bytes = int as u32,
-            _ => {}
+            _ => self.records.set(key, value),
         }
     }
 }
@@ -302,6 +363,20 @@ fn topic_defaults(given: &Properties) -> TopicConfig {
             max_message_bytes: int32(given, "message.max.bytes") as u32,
             flush_messages: BROKER.int(given, "log.flush.interval.messages"),
         },
+        records: record_defaults(given),
+    }
+}
+
+/// A broker says `log.` before what a topic calls the same.
+fn record_defaults(given: &Properties) -> RecordConfig {
+    RecordConfig {
+        compacted: BROKER.text(given, "log.cleanup.policy").contains("compact"),
+        codec: Codec::from_name(BROKER.text(given, "compression.type")),
+        gzip_level: int32(given, "compression.gzip.level"),
+        zstd_level: int32(given, "compression.zstd.level"),
+        append_time: BROKER.text(given, "log.message.timestamp.type") == "LogAppendTime",
+        before_max_ms: BROKER.int(given, "log.message.timestamp.before.max.ms"),
+        after_max_ms: BROKER.int(given, "log.message.timestamp.after.max.ms"),
     }
 }
 
@@ -364,5 +439,40 @@ mod tests {
         assert_eq!(config.topic.min_insync_replicas, 2);
         let topic = config.topic.with([("min.insync.replicas", "3"), ("segment.bytes", "nonsense")]);
         assert_eq!((topic.min_insync_replicas, topic.log.segment_bytes), (3, 1 << 30));
+    }
+
+    #[test]
+    fn without_settings_batches_are_taken_under_kafkas_rules() {
+        assert_eq!(NodeConfig::from_properties(&properties(&[])).unwrap().topic.rules(), Rules::default());
+    }
+
+    #[test]
+    fn what_a_topic_calls_its_rules_a_broker_calls_nearly_the_same() {
+        let values = [
+            ("cleanup.policy", "compact,delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.before.max.ms", "5"),
+            ("message.timestamp.after.max.ms", "7"),
+        ];
+        let shared = [("compression.type", "zstd"), ("compression.zstd.level", "-7"), ("compression.gzip.level", "9")];
+        let wanted = Rules {
+            max_bytes: 1_048_588,
+            compacted: true,
+            compression: Some(Compression { codec: Codec::Zstd, level: Some(-7) }),
+            append_time: true,
+            before_max_ms: 5,
+            after_max_ms: 7,
+        };
+        let plain = NodeConfig::from_properties(&properties(&[])).unwrap();
+        assert_eq!(plain.topic.with(values.into_iter().chain(shared)).rules(), wanted);
+        let named = values.map(|(key, value)| (format!("log.{key}"), value));
+        let named = named.iter().map(|(key, value)| (key.as_str(), *value)).chain(shared).collect::<Vec<_>>();
+        let broker = NodeConfig::from_properties(&properties(&named)).unwrap();
+        assert_eq!(broker.topic.rules(), wanted);
+        assert_eq!(broker.topic.with([("compression.type", "producer")]).rules().compression, None);
+        assert_eq!(TOPIC.int(&Properties::new(), "compression.zstd.level"), 3);
+        let error = TOPIC.check_one("message.timestamp.typ", "CreateTime").unwrap_err().to_string();
+        assert!(error.contains("did you mean `message.timestamp.type`?"), "{error}");
+        assert!(TOPIC.check_one("compression.gzip.level", "0").is_err(), "as Kafka: gzip without effort is no gzip");
     }
 }

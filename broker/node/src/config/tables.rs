@@ -22,6 +22,26 @@ const I16: i64 = i16::MAX as i64;
 const I32: i64 = i32::MAX as i64;
 const POLICIES: &[&str] = &["delete", "compact", "compact,delete", "delete,compact"];
 const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+const GZIP_LEVELS: &[&str] = &["-1", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+const TIMESTAMPS: &[&str] = &["CreateTime", "LogAppendTime"];
+
+const COMPRESSION: Key = word("compression.type", CODECS, "producer", "How batches are kept; producer: as they came.");
+const GZIP_LEVEL: Key =
+    word("compression.gzip.level", GZIP_LEVELS, "-1", "Where a batch is compressed anew with gzip; -1: its default.");
+const LZ4_LEVEL: Key = int("compression.lz4.level", 1, 17, "9", "Taken, no effect: our LZ4 has one level.");
+const ZSTD_LEVEL: Key = int("compression.zstd.level", -131_072, 22, "3", "Where a batch is compressed anew with zstd.");
+
+const fn timestamp_type(name: &'static str) -> Key {
+    word(name, TIMESTAMPS, "CreateTime", "Whose time records carry: the producer's, or the broker's on appending.")
+}
+
+const fn timestamp_before(name: &'static str) -> Key {
+    int(name, 0, i64::MAX, "9223372036854775807", "How far a record's time may lie before the broker's, ms.")
+}
+
+const fn timestamp_after(name: &'static str) -> Key {
+    int(name, 0, i64::MAX, "3600000", "How far a record's time may lie after the broker's, ms.")
+}
 
 /// Settings of a node.
 pub const BROKER: Table = Table {
@@ -77,8 +97,14 @@ pub const BROKER: Table = Table {
         int("log.retention.ms", -1, i64::MAX, "-1", "Taken, no effect yet: nothing expires."),
         int("log.retention.hours", -1, I32, "168", "Taken, no effect yet: nothing expires."),
         int("log.retention.bytes", -1, i64::MAX, "-1", "Taken, no effect yet: nothing expires."),
-        word("log.cleanup.policy", POLICIES, "delete", "Taken, no effect yet: nothing is compacted."),
-        word("compression.type", CODECS, "producer", "Taken, no effect yet: batches stay as they came."),
+        word("log.cleanup.policy", POLICIES, "delete", "compact: records need keys. Nothing is compacted yet."),
+        COMPRESSION,
+        GZIP_LEVEL,
+        LZ4_LEVEL,
+        ZSTD_LEVEL,
+        timestamp_type("log.message.timestamp.type"),
+        timestamp_before("log.message.timestamp.before.max.ms"),
+        timestamp_after("log.message.timestamp.after.max.ms"),
         int("metadata.log.segment.bytes", 12, I32, "1073741824", "Size of a segment of the metadata log, bytes."),
     ],
 };
@@ -96,7 +122,13 @@ pub const TOPIC: Table = Table {
         int("index.interval.bytes", 0, I32, "4096", "Between two entries of the offset index, bytes."),
         int("retention.ms", -1, i64::MAX, "604800000", "Taken, no effect yet: nothing expires."),
         int("retention.bytes", -1, i64::MAX, "-1", "Taken, no effect yet: nothing expires."),
-        word("cleanup.policy", POLICIES, "delete", "Taken, no effect yet: nothing is compacted."),
-        word("compression.type", CODECS, "producer", "Taken, no effect yet: batches stay as they came."),
+        word("cleanup.policy", POLICIES, "delete", "compact: records need keys. Nothing is compacted yet."),
+        COMPRESSION,
+        GZIP_LEVEL,
+        LZ4_LEVEL,
+        ZSTD_LEVEL,
+        timestamp_type("message.timestamp.type"),
+        timestamp_before("message.timestamp.before.max.ms"),
+        timestamp_after("message.timestamp.after.max.ms"),
     ],
 };

@@ -3,7 +3,7 @@
 use super::World;
 use bytes::Bytes;
 use klamm_base::{ErrorCode, Uuid};
-use klamm_wire::messages::create_topics_request::CreatableTopic;
+use klamm_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm_wire::messages::fetch_response::PartitionData;
 use klamm_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -74,7 +74,14 @@ pub fn only_produced(answer: ProduceResponse) -> PartitionProduceResponse {
 
 impl World {
     pub fn create(&mut self, at: i32, topic: &str, replicas: i16) -> ErrorCode {
+        self.create_with(at, topic, replicas, &[])
+    }
+
+    pub fn create_with(&mut self, at: i32, topic: &str, replicas: i16, settings: &[(&str, &str)]) -> ErrorCode {
+        let setting =
+            |(name, value): &(&str, &str)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) };
         let topic = CreatableTopic {
+            configs: settings.iter().map(setting).collect(),
             name: topic.into(),
             num_partitions: 1,
             replication_factor: replicas,

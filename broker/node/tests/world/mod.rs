@@ -63,6 +63,8 @@ pub struct World {
     pub cut: BTreeSet<(i32, i32)>,
     /// When a swallowed request is given up.
     given_up: BTreeSet<(u64, i32, u64, SendId)>,
+    /// Batches are checked before the step, as a driver does it, or in the step.
+    pub checks_before: bool,
     pub now_ns: u64,
     next_token: u64,
     lives: u64,
@@ -88,6 +90,7 @@ impl World {
             unheard: BTreeSet::new(),
             outcomes: BTreeMap::new(),
             cut: BTreeSet::new(),
+            checks_before: true,
             given_up: BTreeSet::new(),
             now_ns: 1_000_000_000,
             next_token: 1,
@@ -212,6 +215,11 @@ impl World {
         self.queue.insert((at, self.posted), (to, life, event));
     }
 
+    /// The wall clock that all nodes have.
+    pub fn wall_ms(&self) -> i64 {
+        START_MS + (self.now_ns / 1_000_000) as i64
+    }
+
     /// Hands a client's request to a node; its token.
     pub fn ask<M: Message>(&mut self, to: i32, body: &M, version: i16) -> u64 {
         self.ask_frame(to, frame(body, version))
@@ -220,7 +228,11 @@ impl World {
     pub fn ask_frame(&mut self, to: i32, frame: Bytes) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
-        let request = decode_request(frame).expect("a good request");
+        let mut request = decode_request(frame).expect("a good request");
+        let node = self.machines[&to].node.as_ref().filter(|_| self.checks_before);
+        if let Some(rules) = node.and_then(|node| node.record_rules(&request)) {
+            request.check_records(rules, self.wall_ms());
+        }
         self.open.insert(token, (to, Asker::Client));
         match self.machines[&to].node {
             Some(_) => self.post(to, Event::Request { token: Token(token), request }),
@@ -315,7 +327,7 @@ impl World {
     }
 
     fn step(&mut self, id: i32, life: u64, event: Event) {
-        let now = Now { mono_ns: self.now_ns, wall_ms: START_MS + (self.now_ns / 1_000_000) as i64 };
+        let now = Now { mono_ns: self.now_ns, wall_ms: self.wall_ms() };
         let machine = self.machines.get_mut(&id).expect("a machine");
         let Some(node) = machine.node.as_mut().filter(|_| machine.life == life) else { return };
         if let Event::Gone { token } = event {
