@@ -29,6 +29,12 @@ pub const PRODUCER: Table = Table {
             default: "true",
             doc: "Retries make no duplicates and keep the order (KIP-98); needs acks=all.",
         },
+        Key {
+            name: "compression.type",
+            kind: Kind::OneOf(&["none", "gzip", "snappy", "lz4", "zstd"]),
+            default: "none",
+            doc: "How a batch's records are packed. A batch is full by its size before that.",
+        },
         int("batch.size", 0, i32::MAX as i64, "16384", "Bytes at which a batch is full."),
         int("linger.ms", 0, MS_MAX, "5", "How long a batch waits for more records, in milliseconds."),
         int("max.in.flight.requests.per.connection", 1, 1000, "5", "Requests without an answer on one connection."),

@@ -177,6 +177,9 @@ pub struct Settings {
     /// Of each producer.
     #[serde(default)]
     pub producer: Choices,
+    /// Of each producer too, each key from a stream of its own: a new line here moves no other draw of any seed.
+    #[serde(default)]
+    pub producer_own: Choices,
     /// Of each consumer.
     #[serde(default)]
     pub consumer: Choices,
@@ -190,6 +193,7 @@ impl Settings {
         check_choices(source, &self.broker, Keys::Broker)?;
         check_choices(source, &self.topic, Keys::Topic)?;
         check_choices(source, &self.producer, Keys::Producer)?;
+        check_choices(source, &self.producer_own, Keys::Producer)?;
         check_choices(source, &self.consumer, Keys::Consumer)
     }
 }

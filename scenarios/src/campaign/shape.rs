@@ -26,6 +26,12 @@ pub fn draw(profile: &Profile, script: &mut Script) {
     for consumer in &mut script.consumers {
         choose(&mut draws, &profile.settings.consumer, &mut consumer.config);
     }
+    for (key, values) in &profile.settings.producer_own {
+        let mut draws = Draws::named(script.seed, &format!("setting/{}", key.get_ref()));
+        for producer in &mut script.producers {
+            producer.config.insert(key.get_ref().clone(), choice(draws.pick(values)));
+        }
+    }
 }
 
 /// Gives every setting one of its values.
@@ -94,6 +100,21 @@ mod tests {
         assert!(count(|p| p.burst > 1) > 100 && count(|p| p.rate <= 5) > 50);
         let in_flight = |n: &str| producers.iter().any(|p| p.config["max.in.flight.requests.per.connection"] == n);
         assert!(["1", "2", "5"].into_iter().all(in_flight));
+    }
+
+    #[test]
+    fn producers_of_a_storm_use_every_codec_and_nothing_else_of_a_seed_depends_on_which() {
+        let text = include_str!("../../profiles/storm.toml");
+        let line = text.lines().find(|line| line.starts_with("\"compression.type\"")).unwrap();
+        let storm = |text: &str| Profile::from_toml("storm.toml", text).unwrap();
+        let (with, without) = (storm(text), storm(&text.replace(line, "")));
+        let mut codecs = BTreeSet::new();
+        for seed in 0..100 {
+            let mut script = generate(&with, seed);
+            codecs.extend(script.producers.iter_mut().filter_map(|p| p.config.remove("compression.type")));
+            assert_eq!(script, generate(&without, seed));
+        }
+        assert_eq!(codecs, ["gzip", "lz4", "none", "snappy", "zstd"].map(String::from).into());
     }
 
     #[test]

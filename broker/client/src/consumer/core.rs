@@ -509,3 +509,43 @@ fn fill(fetched: &mut Fetched, bytes: &Bytes) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klamm_base::TopicPartition;
+    use klamm_wire::records::{BatchBuilder, Codec};
+
+    /// One batch of each codec, two records each.
+    fn all_codecs() -> Vec<u8> {
+        let batch = |(place, codec): (usize, Codec)| {
+            let mut builder = BatchBuilder::new(7);
+            builder.push(7, Some(b"k"), Some(&[7; 500]), &[("h", None)]).push(8, None, None, &[]);
+            builder.at(2 * place as i64, 1).compressed(codec).build().bytes
+        };
+        Codec::ALL.into_iter().enumerate().flat_map(batch).collect()
+    }
+
+    fn fetched(bytes: Vec<u8>) -> (bool, Fetched) {
+        let tp = TopicPartition { topic: klamm_base::Uuid::ZERO, partition: 0 };
+        let mut fetched = Fetched { topic: "t".into(), tp, next_offset: 0, next_epoch: -1, records: Vec::new() };
+        (fill(&mut fetched, &Bytes::from(bytes)), fetched)
+    }
+
+    #[test]
+    fn batches_of_every_codec_are_read() {
+        let (sound, fetched) = fetched(all_codecs());
+        let offsets: Vec<i64> = fetched.records.iter().map(|record| record.offset).collect();
+        assert_eq!((sound, fetched.next_offset, fetched.next_epoch), (true, 10, 1));
+        assert_eq!(offsets, (0..10).collect::<Vec<_>>());
+        assert!(fetched.records.iter().step_by(2).all(|record| record.value.as_deref() == Some(&[7; 500])));
+    }
+
+    #[test]
+    fn nothing_of_a_batch_is_kept_whose_checksum_fails_nor_of_what_follows() {
+        let mut bytes = all_codecs();
+        bytes[600 + 200] ^= 1;
+        let (sound, fetched) = fetched(bytes);
+        assert_eq!((sound, fetched.records.len(), fetched.next_offset), (false, 4, 4));
+    }
+}

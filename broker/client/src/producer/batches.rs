@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use klamm_base::ErrorCode;
-use klamm_wire::records::{Batch, BatchBuilder};
+use klamm_wire::records::{Batch, BatchBuilder, Codec};
 use std::collections::VecDeque;
 
 /// Per record: its fields, and the handle under which the application waits.
@@ -71,7 +71,7 @@ impl QueuedBatch {
     }
 
     /// The encoded batch under these ids; the same bytes for every attempt with the same ids.
-    pub fn bytes(&mut self, producer_id: i64, producer_epoch: i16) -> Bytes {
+    pub fn bytes(&mut self, producer_id: i64, producer_epoch: i16, codec: Codec) -> Bytes {
         let sequence = self.base_sequence.unwrap_or(-1);
         if let Some(built) = &self.built {
             let header = &built.header;
@@ -86,7 +86,7 @@ impl QueuedBatch {
         for record in &self.records {
             builder.push(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), &[]);
         }
-        let built = builder.producer(producer_id, producer_epoch, sequence).build();
+        let built = builder.producer(producer_id, producer_epoch, sequence).compressed(codec).build();
         self.built.insert(built).bytes.clone()
     }
 }

@@ -303,7 +303,7 @@ impl Core {
             let mut batch = queue.drain(limits);
             let (producer_id, epoch) = queue.ids.unwrap_or((-1, -1));
             assert!(limits.idempotent == (producer_id >= 0), "sequences and a producer id go together");
-            let bytes = batch.bytes(producer_id, epoch);
+            let bytes = batch.bytes(producer_id, epoch, self.config.codec);
             record_bytes += bytes.len();
             add_batch(&mut topics, place, bytes);
             batches.push((place.clone(), batch));

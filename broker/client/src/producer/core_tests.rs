@@ -13,7 +13,7 @@ use klamm_wire::messages::metadata_response::{
 };
 use klamm_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use klamm_wire::messages::{InitProducerIdResponse, MetadataResponse, ProduceRequest, ProduceResponse};
-use klamm_wire::records::{Batch, BatchHeader};
+use klamm_wire::records::{Batch, BatchHeader, Codec};
 use klamm_wire::{ApiKey, Message, RequestHeader, Str, response_header_encode};
 
 /// An ask as the broker sees it.
@@ -259,4 +259,22 @@ fn a_lost_leader_is_asked_for_at_once() {
     let (ask, _) = play.produced().pop().expect("a batch");
     play.produce_answer(&ask, ErrorCode::NotLeaderOrFollower, -1);
     play.take(ApiKey::Metadata);
+}
+
+#[test]
+fn records_go_in_the_codec_that_was_asked_for_and_without_a_word_in_none() {
+    let codec = |settings: &[(&str, &str)]| {
+        let (ask, header) = Play::ready(settings).produced().pop().expect("a batch");
+        let request = ProduceRequest::decode(&mut ask.body.clone(), ask.version).expect("a produce request");
+        let records = request.topic_data[0].partition_data[0].records.clone().expect("records");
+        assert!(Batch::parse(&records).expect("a batch").crc_ok());
+        header.codec()
+    };
+    assert_eq!(codec(&[NO_LINGER]), Ok(Codec::None));
+    for (name, wanted) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().zip(Codec::ALL) {
+        assert_eq!(codec(&[NO_LINGER, ("compression.type", name)]), Ok(wanted));
+    }
+    let given = Properties::from([("compression.type".to_owned(), "uncompressed".to_owned())]);
+    let error = ProducerConfig::from_properties(&given).expect_err("that is a topic's word").to_string();
+    assert!(error.contains("one of none, gzip, snappy, lz4, zstd is wanted"), "{error}");
 }

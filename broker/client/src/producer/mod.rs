@@ -16,6 +16,7 @@ use core::{Command, Core, Event, Submitted};
 use klamm_base::{ConfigError, ErrorCode, Now, Observe, Outbox, Outcome, Properties};
 use klamm_env::{Address, Env, Timer};
 use klamm_wire::Str;
+use klamm_wire::records::Codec;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ pub struct ProducerConfig {
     pub acks: i16,
     /// `enable.idempotence`, after Kafka's rule for acks and retries.
     pub idempotent: bool,
+    pub(crate) codec: Codec,
     pub(crate) batch_bytes: usize,
     pub(crate) linger_ms: u64,
     pub(crate) in_flight_max: usize,
@@ -60,6 +62,7 @@ impl ProducerConfig {
             client_id: PRODUCER.text(given, "client.id").into(),
             acks,
             idempotent: PRODUCER.bool(given, "enable.idempotence") && acks == -1 && retries > 0,
+            codec: Codec::from_name(PRODUCER.text(given, "compression.type")).expect("a checked value"),
             batch_bytes: number("batch.size") as usize,
             linger_ms: number("linger.ms"),
             in_flight_max,
