@@ -20,5 +20,8 @@ pub use error_code::ErrorCode;
 pub use guard::{Guard, Guards};
 pub use ids::{ClientId, ClientRecord, NodeId, NotAUuid, Now, TopicPartition, Uuid};
 pub use mark::{Mark, Marks};
-pub use observe::{ClientKind, Election, Observation, Observe, Observer, Outcome, Source, TruncationCause, chain};
+pub use observe::{
+    ClientKind, Election, Observation, Observe, Observer, Outcome, SegmentFact, Source, StartCause, TruncationCause,
+    chain,
+};
 pub use outbox::Outbox;

@@ -69,6 +69,33 @@ pub enum TruncationCause {
     OutOfRange,
 }
 
+/// Why a log begins later than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartCause {
+    /// DeleteRecords.
+    DeleteRecords,
+    /// A follower takes up its leader's start.
+    Leader,
+    /// A segment ended at or below the start.
+    Start,
+    /// `retention.bytes`.
+    RetentionBytes,
+    /// `retention.ms`.
+    RetentionMs,
+}
+
+/// A segment, as a check of the retention saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentFact {
+    /// Offset of its first record, or of the one that would be it.
+    pub base_offset: i64,
+    /// Length of its file.
+    pub bytes: u64,
+    /// Greatest timestamp of its records, in milliseconds; if none has one, when it was opened.
+    pub newest_ms: i64,
+}
+
 /// One fact. White-box ones come from cores on the step that made them so, the others from clients.
 /// Offsets are record offsets; `*_end` and `to` are exclusive. `batch` is `wire`'s 64-bit identity of a batch's
 /// content, the same wherever it is stored.
@@ -96,6 +123,20 @@ pub enum Observation {
     Flushed { tp: TopicPartition, to: i64 },
     /// The log was cut to `to`: records at and above it are gone. `high_watermark` is this replica's before the cut.
     Truncated { tp: TopicPartition, to: i64, high_watermark: i64, leader_epoch: i32, cause: TruncationCause },
+    /// Records below `to` are no part of the log any more; `wall_ms` is the node's own wall clock.
+    LogStartMoved { tp: TopicPartition, to: i64, cause: StartCause, wall_ms: i64 },
+    /// The retention looked at these segments, the oldest first, under this high watermark and its limits, by the node's own wall
+    /// clock, and deleted the first `deleted`.
+    RetentionRan {
+        tp: TopicPartition,
+        wall_ms: i64,
+        high_watermark: i64,
+        log_start: i64,
+        retention_ms: i64,
+        retention_bytes: i64,
+        segments: Vec<SegmentFact>,
+        deleted: u32,
+    },
     /// This replica's high watermark moved.
     HighWatermark { tp: TopicPartition, to: i64, leader_epoch: i32, as_leader: bool },
     /// This broker took up leadership; its log ends at `epoch_start`.

@@ -16,6 +16,18 @@ pub struct LogConfig {
     /// `flush.messages`: force a sync when this many records are not durable. The end of the log then moves only with
     /// the sync, so that an acknowledgement rests on it.
     pub flush_messages: i64,
+    /// `flush.ms`: sync when records were not durable for so long.
+    pub flush_ms: i64,
+    /// `cleanup.policy` contains `delete`.
+    pub delete: bool,
+    /// `cleanup.policy` contains `compact`: offsets may have gaps.
+    pub compact: bool,
+    /// `retention.ms`: a segment goes when its newest record is older than this; -1 never.
+    pub retention_ms: i64,
+    /// `retention.bytes`: the oldest segments go while the others hold at least this much; -1 never.
+    pub retention_bytes: i64,
+    /// `file.delete.delay.ms`: how long the files of deleted segments stay, under another name.
+    pub file_delete_delay_ms: u64,
 }
 
 impl Default for LogConfig {
@@ -27,6 +39,12 @@ impl Default for LogConfig {
             max_index_bytes: 10 << 20,
             max_message_bytes: 1_048_588,
             flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
+            delete: true,
+            compact: false,
+            retention_ms: 7 * 24 * 3_600_000,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
         }
     }
 }

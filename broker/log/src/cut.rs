@@ -1,8 +1,10 @@
 //! Cutting the end off a log.
 
 use crate::Log;
+use crate::format::SegmentKind;
 use crate::log::Effect;
-use crate::segment::{Segment, index_path};
+use crate::segment::{Segment, segment_path};
+use crate::writes::in_dir;
 use bytes::Bytes;
 use klamm_base::{DiskOp, DiskRequest, Outbox};
 
@@ -25,7 +27,8 @@ impl Log {
         }
         let keep = self.segments.partition_point(|segment| segment.base_offset < offset).max(1);
         let removed = self.segments.split_off(keep);
-        let mut ops = self.removals(removed);
+        let mut ops = self.snapshot_removals(offset);
+        ops.extend(self.removals(removed));
         ops.extend(self.cut_active(offset));
         self.ask_cut(ops, out);
         let end = self.next_offset();
@@ -42,9 +45,12 @@ impl Log {
         // The first segment goes last, and its removal is durable before the new file is there: a power loss must leave
         // neither an end without its beginning nor two pieces with a hole between.
         let later = self.segments.split_off(1);
-        let mut ops = self.removals(later);
+        let mut ops = self.snapshot_removals(-1);
+        ops.extend(self.removals(later));
         let first = std::mem::take(&mut self.segments);
         ops.extend(self.removals(first));
+        self.earlier.forget_all();
+        self.log_start = offset;
         if ops.is_empty() {
             ops.push(DiskOp::SyncDir { path: self.dir.clone() });
         }
@@ -59,16 +65,20 @@ impl Log {
         self.check();
     }
 
+    /// What is known of producers above `offset` goes before the records that it was learned from: the next load must not
+    /// believe it.
+    fn snapshot_removals(&mut self, offset: i64) -> Vec<DiskOp> {
+        let above = self.snapshots.split_off(&(offset + 1));
+        let path = |at: i64| segment_path(&self.dir, at, SegmentKind::ProducerSnapshot);
+        above.into_iter().map(|at| DiskOp::Remove { path: path(at) }).collect()
+    }
+
     /// The operations that remove these segments' files, newest first, and make that durable.
     fn removals(&mut self, segments: Vec<Segment>) -> Vec<DiskOp> {
         let mut ops = Vec::new();
         for segment in segments.iter().rev() {
-            if segment.created {
-                ops.push(DiskOp::Remove { path: segment.path.to_string() });
-            }
-            if segment.indexed {
-                ops.push(DiskOp::Remove { path: index_path(&self.dir, segment.base_offset) });
-            }
+            let names = segment.files(&mut self.snapshots);
+            ops.extend(names.iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, name) }));
         }
         if !ops.is_empty() {
             ops.push(DiskOp::SyncDir { path: self.dir.clone() });
@@ -80,9 +90,11 @@ impl Log {
     fn cut_active(&mut self, offset: i64) -> Vec<DiskOp> {
         let mut ops = Vec::new();
         let segment = self.segments.last_mut().expect("never empty");
-        if segment.indexed {
-            segment.indexed = false;
-            ops.push(DiskOp::Remove { path: index_path(&self.dir, segment.base_offset) });
+        if segment.indexed.take().is_some() {
+            let mut kinds = vec![SegmentKind::OffsetIndex, SegmentKind::TimeIndex];
+            kinds.extend(std::mem::take(&mut segment.txn_indexed).then_some(SegmentKind::TxnIndex));
+            let path = |kind| segment_path(&self.dir, segment.base_offset, kind);
+            ops.extend(kinds.into_iter().map(|kind| DiskOp::Remove { path: path(kind) }));
         }
         let gone = segment.cut(offset, &self.config);
         if !gone.is_empty() {
@@ -105,6 +117,7 @@ impl Log {
     fn forget_above(&mut self, end: i64, out: &mut Outbox<DiskRequest>) {
         self.void_pending_above(end);
         self.log_end = self.log_end.min(end);
+        self.log_start = self.log_start.min(end);
         self.durable = self.durable.min(end);
         self.sync_asked = self.sync_asked.min(end);
         self.rebuild_producers();

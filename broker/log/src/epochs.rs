@@ -2,9 +2,6 @@
 
 use std::fmt::Write;
 
-/// Name of the file that keeps the cache in a log's directory.
-pub(crate) const CHECKPOINT: &str = "leader-epoch-checkpoint";
-
 /// An epoch and the offset of its first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -67,6 +64,17 @@ impl Epochs {
         Some((self.entries[above - 1].epoch, self.entries[above].start))
     }
 
+    /// The log begins at `start` now: the epoch that wrote there begins there, older ones have no record. True if any changed.
+    pub(crate) fn raise_start(&mut self, start: i64) -> bool {
+        let below = self.entries.partition_point(|entry| entry.start <= start);
+        let Some(oldest) = below.checked_sub(1) else { return false };
+        let changed = oldest > 0 || self.entries[oldest].start < start;
+        self.entries.drain(..oldest);
+        self.entries[0].start = self.entries[0].start.max(start);
+        self.assert_growing();
+        changed
+    }
+
     /// The log was cut to `end`: epochs that begin there or later have no record. True if any went.
     pub(crate) fn cut(&mut self, end: i64) -> bool {
         let before = self.entries.len();
@@ -127,6 +135,17 @@ mod tests {
         assert!(epochs.cut(20));
         assert_eq!(epochs.latest(), Some(2));
         assert!(!epochs.cut(11));
+    }
+
+    #[test]
+    fn a_raised_start_takes_the_epochs_before_it_and_moves_the_one_it_falls_into() {
+        let mut epochs = cache(&[(1, 0), (2, 10), (4, 20)]);
+        assert!(epochs.raise_start(15));
+        assert_eq!(epochs, cache(&[(2, 15), (4, 20)]));
+        assert!(!epochs.raise_start(15));
+        assert!(epochs.raise_start(20));
+        assert_eq!(epochs, cache(&[(4, 20)]));
+        assert!(!Epochs::default().raise_start(3));
     }
 
     #[test]

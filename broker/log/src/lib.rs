@@ -5,8 +5,8 @@
 //! List, Len and Read and repairs what a crash left behind. Nothing here touches a disk.
 //!
 //! In memory a log keeps one small entry for each batch (about a hundred bytes): that list is the offset index, the time
-//! index, and the source from which producer state and epochs are derived anew after a cut. The `.index` files are
-//! written when a segment is full or closed and are never trusted.
+//! index, and the source from which producer state and epochs are derived anew after a cut. The index files are written when
+//! a segment is full or closed, for whoever reads the directory, and are never trusted.
 //!
 //! Labels such as `[L14]` are those of the semantics notes.
 
@@ -18,10 +18,14 @@ mod loader;
 mod log;
 mod producers;
 mod read;
+mod repair;
+mod retention;
 mod segment;
+mod transactions;
 mod types;
+mod writes;
 
 pub use config::LogConfig;
-pub use loader::Loader;
+pub use loader::{LastKnown, Loader};
 pub use log::Log;
 pub use types::{LoadError, ProducerCheck, Progress, ReadError, ReadPlan, TimestampHit};

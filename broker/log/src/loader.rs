@@ -1,45 +1,76 @@
 //! Loading a log: the machine that asks for List, Len and Read, and repairs what a crash left behind [L17].
 
-use crate::epochs::{CHECKPOINT, Epochs};
-use crate::log::{Parts, checkpoint_ops};
-use crate::segment::{Segment, base_of, index_path, log_path};
+use crate::epochs::Epochs;
+use crate::format::{ProducerEntry, SegmentFile, SegmentKind, decode_producer_snapshot, file};
+use crate::log::Parts;
+use crate::producers::{Producers, Stamp};
+use crate::segment::{Segment, segment_path};
+use crate::writes::in_dir;
 use crate::{LoadError, Log, LogConfig};
 use bytes::{Buf, Bytes, BytesMut};
 use klamm_base::{
-    DiskDone, DiskOp, DiskOut, DiskRequest, Guards, Mark, Now, Observation, Observe, Outbox, Ticket, TopicPartition,
+    DiskDone, DiskError, DiskOp, DiskOut, DiskRequest, Guards, Now, Observation, Observe, Outbox, Ticket,
+    TopicPartition,
 };
 use klamm_wire::records::{Batch, BatchHeader, HEADER_LEN};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The most that is read at once, in bytes.
-const PIECE: u64 = 1 << 20;
+pub(crate) const PIECE: u64 = 1 << 20;
+
+/// What an earlier life left word of, beside the log itself [L10].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastKnown {
+    /// The shutdown was clean: everything was synced.
+    pub clean: bool,
+    /// `recovery-point-offset-checkpoint`: all below was synced.
+    pub recovery_point: i64,
+    /// `log-start-offset-checkpoint`: nobody may read below.
+    pub log_start: i64,
+}
 
 /// Makes a [`Log`] out of a directory.
 ///
-/// Every batch is read: its header and place always, its checksum unless the last shutdown was clean. The log ends at the
-/// first batch that is damaged, out of order, or of an older leader epoch than the one before it (which only a lost cut
-/// can leave); what follows is removed, the newest segment first, so that a crash on the way leaves a log that the
-/// next load cuts at the same place. Epochs and producers are derived from the batches. Loading twice is loading once.
+/// Every batch is read: its header and place always; its checksum unless the last shutdown was clean or its segment ends at or
+/// below the recovery point. The log ends at the first batch that is damaged, out of order, or of an older leader epoch than
+/// the one before it (which only a lost cut can leave); what follows is removed, the newest segment first, so that a crash on
+/// the way leaves a log that the next load cuts at the same place. Epochs, indexes and producers are derived from the
+/// batches; of producers whose batches are deleted the newest whole snapshot tells. Loading twice is loading once.
+///
+/// Stricter than Kafka: offsets must follow each other without a gap where nothing was synced and the topic is not compacted. A
+/// segment that lost its end in a power loss, at the end of a batch, shows in nothing else.
 #[derive(Debug)]
 pub struct Loader {
     tp: TopicPartition,
-    dir: String,
-    config: LogConfig,
-    clean: bool,
-    guards: Guards,
-    observe: Observe,
+    pub(crate) dir: String,
+    pub(crate) config: LogConfig,
+    pub(crate) known: LastKnown,
+    pub(crate) guards: Guards,
+    pub(crate) observe: Observe,
     stage: Stage,
     next_ticket: u64,
     /// The ticket of the open question.
     asked: Option<Ticket>,
-    names: BTreeSet<String>,
+    pub(crate) names: BTreeSet<String>,
     /// Base offsets of the segment files, sorted; `segments` covers the first of them.
-    bases: Vec<i64>,
-    segments: Vec<Segment>,
-    scan: Scan,
-    epochs: Epochs,
+    pub(crate) bases: Vec<i64>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) scan: Scan,
+    pub(crate) epochs: Epochs,
     /// What the checkpoint file says.
-    checkpoint: Option<Bytes>,
+    pub(crate) checkpoint: Option<Bytes>,
+    /// Producer snapshots not yet looked at, by the offset that they were taken at.
+    pub(crate) snapshots: BTreeSet<i64>,
+    /// Snapshots that stay.
+    pub(crate) kept_snapshots: BTreeSet<i64>,
+    /// Producers as they were below the first segment.
+    pub(crate) earlier: Producers,
+    /// The newest whole snapshot.
+    pub(crate) snapshot: Option<(i64, Vec<ProducerEntry>)>,
+    /// Index files yet to be compared with what they should hold.
+    pub(crate) unproven: VecDeque<(String, Bytes)>,
+    /// Index files to be written.
+    pub(crate) rewrites: Vec<(String, Bytes)>,
     /// Repairs not yet done.
     repairs: BTreeSet<Ticket>,
 }
@@ -52,22 +83,26 @@ enum Stage {
     Measuring,
     Reading,
     ReadingEpochs,
+    ReadingSnapshot,
+    ReadingIndex,
     Repairing,
     Loaded,
 }
 
 /// Where the reading of a segment stands.
 #[derive(Debug, Default)]
-struct Scan {
+pub(crate) struct Scan {
     /// Length of the file.
-    len: u64,
+    pub(crate) len: u64,
     /// Read, and not yet recognised: begins where the segment's good batches end.
     buffer: Bytes,
+    /// Its checksums need no look.
+    trusted: bool,
 }
 
 /// What the next bytes of a segment are.
 enum Found {
-    Batch(BatchHeader),
+    Batch(Batch),
     /// More must be read to know.
     Unread,
     /// The file ends here, after a whole batch.
@@ -77,12 +112,12 @@ enum Found {
 }
 
 impl Loader {
-    /// A loader of the log in `dir`. `clean` says that the last shutdown synced everything and left its mark.
+    /// A loader of the log in `dir`.
     pub fn new(
         tp: TopicPartition,
         dir: String,
         config: LogConfig,
-        clean: bool,
+        known: LastKnown,
         guards: Guards,
         observe: Observe,
     ) -> Loader {
@@ -90,7 +125,7 @@ impl Loader {
             tp,
             dir,
             config,
-            clean,
+            known,
             guards,
             observe,
             stage: Stage::New,
@@ -102,6 +137,12 @@ impl Loader {
             scan: Scan::default(),
             epochs: Epochs::default(),
             checkpoint: None,
+            snapshots: BTreeSet::new(),
+            kept_snapshots: BTreeSet::new(),
+            earlier: Producers::new(guards),
+            snapshot: None,
+            unproven: VecDeque::new(),
+            rewrites: Vec::new(),
             repairs: BTreeSet::new(),
         }
     }
@@ -117,6 +158,9 @@ impl Loader {
     /// # Errors
     /// When the disk fails. The loader is of no use then.
     pub fn step(&mut self, now: Now, done: DiskDone, out: &mut Outbox<DiskRequest>) -> Result<Option<Log>, LoadError> {
+        if self.stage == Stage::ReadingSnapshot || self.stage == Stage::ReadingIndex {
+            return self.extra_read(done, now, out);
+        }
         let answer = done.result?;
         if self.stage == Stage::Repairing {
             assert!(self.repairs.remove(&done.ticket), "{}: a completion of nothing", self.dir);
@@ -132,7 +176,7 @@ impl Loader {
             (Stage::Reading, DiskOut::Data(data)) => self.read(&data, now, out),
             (Stage::ReadingEpochs, DiskOut::Data(data)) => {
                 self.checkpoint = Some(data);
-                self.repair(out);
+                self.next_snapshot(now, out);
             }
             (stage, other) => panic!("{}: {other:?} is no answer while {stage:?}", self.dir),
         }
@@ -140,7 +184,7 @@ impl Loader {
     }
 
     fn listed(&mut self, names: Vec<String>, now: Now, out: &mut Outbox<DiskRequest>) {
-        self.bases = names.iter().filter_map(|name| base_of(name, ".log")).collect();
+        self.bases = offsets_of(&names, SegmentKind::Log).collect();
         self.bases.sort_unstable();
         self.names = names.into_iter().collect();
         self.next_segment(now, out);
@@ -150,21 +194,34 @@ impl Loader {
     fn next_segment(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
         let end = self.segments.last().map(Segment::end_offset);
         let Some(&base) = self.bases.get(self.segments.len()) else {
-            return self.scanned(out);
+            return self.scanned(now, out);
         };
-        if end.is_some_and(|end| end != base) {
-            return self.scanned(out);
+        let may_skip = self.config.compact || self.was_synced(base);
+        if end.is_some_and(|end| end > base || (end < base && !may_skip)) {
+            return self.scanned(now, out);
         }
         let mut segment = Segment::new(&self.dir, base, now.wall_ms);
         segment.created = true;
-        segment.unsynced = !self.clean;
-        segment.indexed = self.has(&index_path(&self.dir, base));
+        segment.unsynced = !self.trusts(self.segments.len());
+        let path = segment.path.to_string();
         self.segments.push(segment);
-        self.ask(Stage::Measuring, DiskOp::Len { path: log_path(&self.dir, base) }, out);
+        self.ask(Stage::Measuring, DiskOp::Len { path }, out);
+    }
+
+    /// All below `offset` was synced before.
+    fn was_synced(&self, offset: i64) -> bool {
+        self.known.clean || offset <= self.known.recovery_point
+    }
+
+    /// True if all of the segment at this place in `bases` was synced: it ends where the next one begins. Bytes that a disk
+    /// spoilt since then show when they are read, as in Kafka [L17].
+    pub(crate) fn trusts(&self, index: usize) -> bool {
+        self.known.clean || self.bases.get(index + 1).is_some_and(|next| self.was_synced(*next))
     }
 
     fn measured(&mut self, len: u64, now: Now, out: &mut Outbox<DiskRequest>) {
-        self.scan = Scan { len, buffer: Bytes::new() };
+        let trusted = self.trusts(self.segments.len() - 1);
+        self.scan = Scan { len, buffer: Bytes::new(), trusted };
         self.scan_on(now, out);
     }
 
@@ -188,10 +245,10 @@ impl Loader {
     fn scan_on(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
         loop {
             match self.look() {
-                Found::Batch(header) => self.take(&header),
+                Found::Batch(batch) => self.take(&batch),
                 Found::Unread => return self.read_on(out),
                 Found::End => return self.next_segment(now, out),
-                Found::Damage => return self.scanned(out),
+                Found::Damage => return self.scanned(now, out),
             }
         }
     }
@@ -215,22 +272,27 @@ impl Loader {
         if header.size() > buffer.len() {
             return Found::Unread;
         }
-        let intact = self.clean || Batch::parse(buffer).is_ok_and(|batch| batch.crc_ok());
-        if intact { Found::Batch(header) } else { Found::Damage }
+        match Batch::parse(buffer) {
+            Ok(batch) if self.scan.trusted || batch.crc_ok() => Found::Batch(batch),
+            _ => Found::Damage,
+        }
     }
 
     fn may_stand(&self, header: &BatchHeader, segment: &Segment) -> bool {
         let fits_position = segment.size + header.size() as u64 <= u64::from(u32::MAX);
-        let in_order = header.base_offset == segment.end_offset();
+        let end = segment.end_offset();
+        let may_skip = self.config.compact || self.scan.trusted;
+        let in_order = header.base_offset == end || (may_skip && header.base_offset > end);
         let epoch = header.partition_leader_epoch;
         fits_position && in_order && epoch >= 0 && self.epochs.latest().is_none_or(|latest| epoch >= latest)
     }
 
-    fn take(&mut self, header: &BatchHeader) {
+    fn take(&mut self, batch: &Batch) {
+        let header = &batch.header;
         self.scan.buffer.advance(header.size());
         self.epochs.assign(header.partition_leader_epoch, header.base_offset);
         let segment = self.segments.last_mut().expect("a segment is being read");
-        segment.push(header, &self.config);
+        segment.push(header, Stamp::of(batch), &self.config);
     }
 
     fn read_on(&mut self, out: &mut Outbox<DiskRequest>) {
@@ -242,59 +304,84 @@ impl Loader {
         self.ask(Stage::Reading, DiskOp::Read { path, position, len: len as u32 }, out);
     }
 
-    /// The good prefix of the log is known. Left to do: compare the epoch checkpoint, repair.
-    fn scanned(&mut self, out: &mut Outbox<DiskRequest>) {
-        let path = format!("{}/{CHECKPOINT}", self.dir);
-        if self.has(&path) {
-            let op = DiskOp::Read { path, position: 0, len: PIECE as u32 };
+    /// The good prefix of the log is known. Left to do: compare the epoch checkpoint, the snapshots, the indexes; repair.
+    fn scanned(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
+        let end = self.segments.last().map_or(self.known.log_start, Segment::end_offset);
+        if end < self.known.log_start {
+            // Nobody may read what there is: the log begins anew at its start [L18].
+            self.segments.clear();
+        }
+        self.snapshots = offsets_of(&self.names, SegmentKind::ProducerSnapshot).filter(|at| *at <= end).collect();
+        if self.names.contains(file::LEADER_EPOCHS) {
+            let op = DiskOp::Read { path: in_dir(&self.dir, file::LEADER_EPOCHS), position: 0, len: PIECE as u32 };
             return self.ask(Stage::ReadingEpochs, op, out);
         }
-        self.repair(out);
+        self.next_snapshot(now, out);
     }
 
-    /// Asks for every repair: what is no batch goes from the end of the last good segment, all segments after it go whole.
+    /// Asks for the newest snapshot that was not looked at, until one is whole.
+    fn next_snapshot(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
+        match self.snapshots.last() {
+            Some(at) if self.snapshot.is_none() => {
+                let path = segment_path(&self.dir, *at, SegmentKind::ProducerSnapshot);
+                let op = DiskOp::Read { path, position: 0, len: PIECE as u32 };
+                self.ask(Stage::ReadingSnapshot, op, out);
+            }
+            _ => {
+                self.derive(now.wall_ms);
+                self.next_index(out);
+            }
+        }
+    }
+
+    /// Asks for the next index file that is to be compared.
+    fn next_index(&mut self, out: &mut Outbox<DiskRequest>) {
+        match self.unproven.front() {
+            None => self.repair(out),
+            Some((path, content)) => {
+                let op = DiskOp::Read { path: path.clone(), position: 0, len: content.len() as u32 + 1 };
+                self.ask(Stage::ReadingIndex, op, out);
+            }
+        }
+    }
+
+    /// A snapshot or an index was read. What cannot be read is as good as not there: it can be made anew.
+    fn extra_read(
+        &mut self,
+        done: DiskDone,
+        now: Now,
+        out: &mut Outbox<DiskRequest>,
+    ) -> Result<Option<Log>, LoadError> {
+        assert_eq!(self.asked.take(), Some(done.ticket), "{}: a completion of nothing", self.dir);
+        let data = match done.result {
+            Ok(DiskOut::Data(data)) => data,
+            Ok(other) => panic!("{}: {other:?} is no answer to a read", self.dir),
+            Err(DiskError::NotFound { .. }) => Bytes::new(),
+            Err(error) => return Err(error.into()),
+        };
+        if self.stage == Stage::ReadingSnapshot {
+            let at = self.snapshots.pop_last().expect("one was asked for");
+            self.snapshot = decode_producer_snapshot(&data, at).ok().map(|producers| (at, producers));
+            self.next_snapshot(now, out);
+        } else {
+            let (path, content) = self.unproven.pop_front().expect("one was asked for");
+            if data != content {
+                self.rewrites.push((path, content));
+            }
+            self.next_index(out);
+        }
+        Ok(self.finish(now))
+    }
+
+    /// Asks for every repair.
     fn repair(&mut self, out: &mut Outbox<DiskRequest>) {
         assert!(self.repairs.is_empty(), "{}: repaired twice", self.dir);
         self.stage = Stage::Repairing;
-        let mut ops = self.removals();
-        if let Some(segment) = self.segments.last_mut().filter(|segment| segment.size < self.scan.len) {
-            self.observe.mark(Mark::TornTailCut);
-            segment.unsynced = true;
-            let path = segment.path.to_string();
-            ops.push(DiskOp::Truncate { path: path.clone(), len: segment.size });
-            ops.push(DiskOp::Sync { path });
-        }
-        let text = Bytes::from(self.epochs.render());
-        let wanted = (self.epochs != Epochs::default() || self.checkpoint.is_some()).then_some(text);
-        if wanted != self.checkpoint {
-            ops.extend(checkpoint_ops(&self.dir, &self.epochs));
-        }
-        if self.names.is_empty() {
-            ops.extend(parent(&self.dir).map(|path| DiskOp::SyncDir { path }));
-        }
-        for op in ops {
+        for op in self.repair_ops() {
             let ticket = self.ticket();
             self.repairs.insert(ticket);
             out.push(DiskRequest { ticket, op });
         }
-    }
-
-    /// Files that do not belong to the log: segments behind the good prefix, the newest first, and left-overs.
-    fn removals(&mut self) -> Vec<DiskOp> {
-        let mut paths: Vec<String> =
-            self.bases.split_off(self.segments.len()).into_iter().rev().map(|base| log_path(&self.dir, base)).collect();
-        // The active segment has no index, and one of a segment that is gone is none.
-        let sealed: BTreeSet<i64> = self.bases.iter().rev().skip(1).copied().collect();
-        let indexes = self.names.iter().filter_map(|name| base_of(name, ".index"));
-        paths.extend(indexes.filter(|base| !sealed.contains(base)).map(|base| index_path(&self.dir, base)));
-        let left_over = self.names.iter().filter(|name| name.ends_with(".tmp"));
-        paths.extend(left_over.map(|name| format!("{}/{name}", self.dir)));
-        self.segments.last_mut().into_iter().for_each(|active| active.indexed = false);
-        let mut ops: Vec<DiskOp> = paths.into_iter().map(|path| DiskOp::Remove { path }).collect();
-        if !ops.is_empty() {
-            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
-        }
-        ops
     }
 
     fn finish(&mut self, now: Now) -> Option<Log> {
@@ -304,25 +391,24 @@ impl Loader {
         self.stage = Stage::Loaded;
         // It may hold on to a piece.
         self.scan = Scan::default();
+        let first = self.first();
         let parts = Parts {
             tp: self.tp,
             dir: self.dir.clone(),
             config: self.config,
-            guards: self.guards,
             observe: self.observe.clone(),
+            earlier: std::mem::replace(&mut self.earlier, Producers::new(self.guards)),
             segments: std::mem::take(&mut self.segments),
             epochs: std::mem::take(&mut self.epochs),
+            snapshots: std::mem::take(&mut self.kept_snapshots),
             next_ticket: self.next_ticket,
-            durable: self.clean,
+            log_start: self.known.log_start.max(first),
+            durable: if self.known.clean { i64::MAX } else { self.known.recovery_point },
         };
         let log = Log::from_parts(parts, now.wall_ms);
         let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
         self.observe.note(|| Observation::LogLoaded { tp: self.tp, log_start, log_end, digest: log.digest() });
         Some(log)
-    }
-
-    fn has(&self, path: &str) -> bool {
-        path.rsplit_once('/').is_some_and(|(_, name)| self.names.contains(name))
     }
 
     fn ask(&mut self, stage: Stage, op: DiskOp, out: &mut Outbox<DiskRequest>) {
@@ -338,7 +424,9 @@ impl Loader {
     }
 }
 
-/// The directory that holds `dir`, if the path names one.
-fn parent(dir: &str) -> Option<String> {
-    dir.rsplit_once('/').map(|(parent, _)| parent.to_owned())
+/// The offsets in the names of a log's files of one kind.
+fn offsets_of<'a>(names: impl IntoIterator<Item = &'a String>, kind: SegmentKind) -> impl Iterator<Item = i64> {
+    let whole =
+        move |name: &String| SegmentFile::parse(name).filter(|file| file.transient.is_none() && file.kind == kind);
+    names.into_iter().filter_map(move |name| Some(whole(name)?.base_offset))
 }

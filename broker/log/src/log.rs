@@ -1,15 +1,15 @@
-//! The log itself: appends, syncs, and what completions do.
+//! The log itself: its state, its appends, its invariants.
 
-use crate::epochs::{CHECKPOINT, Epochs};
-use crate::producers::{Producers, Stamp};
-use crate::segment::{Entry, Segment, index_path};
-use crate::{LogConfig, ProducerCheck, Progress, ReadPlan};
-use bytes::Bytes;
-use klamm_base::{
-    DiskDone, DiskOp, DiskRequest, ErrorCode, Guards, Now, Observation, Observe, Outbox, Ticket, TopicPartition, chain,
-};
+use crate::epochs::Epochs;
+use crate::format::TxnEntry;
+use crate::producers::{Place, Producers, Stamp};
+use crate::retention::Doomed;
+use crate::segment::Segment;
+use crate::writes::Chunk;
+use crate::{LogConfig, ProducerCheck, ReadPlan};
+use klamm_base::{DiskRequest, ErrorCode, Now, Observe, Outbox, Ticket, TopicPartition, chain};
 use klamm_wire::records::{Batch, BatchHeader};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// One partition's log, loaded. See the crate's documentation.
 ///
@@ -25,13 +25,23 @@ pub struct Log {
     /// Never empty; the last one is written to.
     pub(crate) segments: Vec<Segment>,
     pub(crate) epochs: Epochs,
+    /// Producers as they were below the first segment: what no batch in the log tells any more.
+    pub(crate) earlier: Producers,
     pub(crate) producers: Producers,
+    /// Offsets of the snapshots of producers.
+    pub(crate) snapshots: BTreeSet<i64>,
+    /// First offset that readers may have. It may lie within a batch.
+    pub(crate) log_start: i64,
     pub(crate) log_end: i64,
     pub(crate) durable: i64,
     /// Below this all is durable or a sync was asked for.
     pub(crate) sync_asked: i64,
     /// A directory entry was made that no directory sync was asked for.
     pub(crate) dir_unsynced: bool,
+    /// Since this instant, monotonic nanoseconds, something is neither durable nor being synced.
+    pub(crate) unsynced_since: Option<u64>,
+    /// Files of deleted segments, the first due first.
+    pub(crate) doomed: VecDeque<Doomed>,
     /// Mutating operations in flight, in the order in which they were asked for.
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) cuts_in_flight: u32,
@@ -53,9 +63,9 @@ pub(crate) struct OpenRead {
 /// A mutating operation in flight.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    ticket: Ticket,
-    done: bool,
-    effect: Effect,
+    pub(crate) ticket: Ticket,
+    pub(crate) done: bool,
+    pub(crate) effect: Effect,
 }
 
 /// What the completion of an operation brings about.
@@ -75,8 +85,8 @@ pub(crate) enum Effect {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    to: i64,
-    as_leader: bool,
+    pub(crate) to: i64,
+    pub(crate) as_leader: bool,
 }
 
 /// What a [`crate::Loader`] hands over.
@@ -84,24 +94,39 @@ pub(crate) struct Parts {
     pub(crate) tp: TopicPartition,
     pub(crate) dir: String,
     pub(crate) config: LogConfig,
-    pub(crate) guards: Guards,
     pub(crate) observe: Observe,
     pub(crate) segments: Vec<Segment>,
     pub(crate) epochs: Epochs,
+    pub(crate) earlier: Producers,
+    pub(crate) snapshots: BTreeSet<i64>,
     pub(crate) next_ticket: u64,
-    /// The last shutdown synced all.
-    pub(crate) durable: bool,
+    /// At or above the first segment's base.
+    pub(crate) log_start: i64,
+    /// All below was synced by an earlier life.
+    pub(crate) durable: i64,
 }
 
 impl Log {
     pub(crate) fn from_parts(parts: Parts, wall_ms: i64) -> Log {
-        let Parts { tp, dir, config, guards, observe, mut segments, epochs, next_ticket, durable } = parts;
+        let Parts {
+            tp,
+            dir,
+            config,
+            observe,
+            mut segments,
+            epochs,
+            earlier,
+            snapshots,
+            next_ticket,
+            log_start,
+            durable,
+        } = parts;
         let some_files = !segments.is_empty();
         if !some_files {
-            segments.push(Segment::new(&dir, 0, wall_ms));
+            segments.push(Segment::new(&dir, log_start, wall_ms));
         }
-        let (start, end) = (segments[0].base_offset, segments[segments.len() - 1].end_offset());
-        let durable_end = if durable { end } else { start };
+        let end = segments[segments.len() - 1].end_offset();
+        let durable = durable.clamp(log_start, end);
         let mut log = Log {
             tp,
             dir,
@@ -109,11 +134,16 @@ impl Log {
             observe,
             segments,
             epochs,
-            producers: Producers::new(guards),
+            producers: earlier.clone(),
+            earlier,
+            snapshots,
+            log_start,
             log_end: end,
-            durable: durable_end,
-            sync_asked: durable_end,
-            dir_unsynced: some_files && !durable,
+            durable,
+            sync_asked: durable,
+            dir_unsynced: some_files && durable < end,
+            unsynced_since: None,
+            doomed: VecDeque::new(),
             pending: VecDeque::new(),
             cuts_in_flight: 0,
             cuts: 0,
@@ -126,8 +156,13 @@ impl Log {
         log
     }
 
-    /// First offset in the log.
+    /// First offset that may be read. Records below it may still be in the first segment.
     pub fn log_start_offset(&self) -> i64 {
+        self.log_start
+    }
+
+    /// Base offset of the first segment.
+    pub fn first_segment_offset(&self) -> i64 {
         self.segments[0].base_offset
     }
 
@@ -141,7 +176,8 @@ impl Log {
         self.active().end_offset()
     }
 
-    /// All below survives a power loss. After an unclean load nothing is known to, until a [`Log::flush`] is done.
+    /// All below survives a power loss: what `recovery-point-offset-checkpoint` may say [L12]. After an unclean load no more is
+    /// known to than the checkpoint said, until a [`Log::flush`] is done.
     pub fn durable_end(&self) -> i64 {
         self.durable
     }
@@ -154,6 +190,11 @@ impl Log {
     /// Its limits.
     pub fn config(&self) -> &LogConfig {
         &self.config
+    }
+
+    /// Other limits from now on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
     }
 
     /// No append and no cut is in flight: what is planned is what is there.
@@ -196,8 +237,20 @@ impl Log {
     }
 
     /// What the producer state says of a client's batch; writes in flight count.
-    pub fn check_producer(&self, header: &BatchHeader, now: Now) -> ProducerCheck {
-        Stamp::of(header).map_or(ProducerCheck::Accept, |stamp| self.producers.check(stamp, now.wall_ms))
+    pub fn check_producer(&self, batch: &Batch, now: Now) -> ProducerCheck {
+        Stamp::of(batch).map_or(ProducerCheck::Accept, |stamp| self.producers.check(stamp, now.wall_ms))
+    }
+
+    /// Below this every transaction is decided, if all below `high_watermark` is committed: what a reader of committed
+    /// records may have [L15].
+    pub fn last_stable_offset(&self, high_watermark: i64) -> i64 {
+        let stable = self.producers.transactions.last_stable_offset(high_watermark);
+        stable.clamp(self.log_start.min(high_watermark), high_watermark)
+    }
+
+    /// The aborted transactions that a reader of committed records in `from..to` must know of.
+    pub fn aborted_within(&self, from: i64, to: i64) -> impl Iterator<Item = &TxnEntry> {
+        self.producers.transactions.aborted_within(from, to)
     }
 
     /// Places `batches` at the end, under `leader_epoch`, and returns the first and last offset.
@@ -224,15 +277,17 @@ impl Log {
         Ok((base, self.next_offset() - 1))
     }
 
-    /// Appends `batches` as their leader placed them.
+    /// Appends `batches` as their leader placed them. `gaps` says that offsets may be missing before a batch and between
+    /// two, as compaction leaves them.
     ///
     /// # Errors
-    /// CORRUPT_MESSAGE if they do not continue [`Log::next_offset`] without a gap; KAFKA_STORAGE_ERROR after a failed
-    /// write. Nothing is written then.
+    /// CORRUPT_MESSAGE if they do not continue [`Log::next_offset`]; KAFKA_STORAGE_ERROR after a failed write. Nothing is
+    /// written then.
     pub fn append_as_follower(
         &mut self,
         now: Now,
         batches: Vec<Batch>,
+        gaps: bool,
         out: &mut Outbox<DiskRequest>,
     ) -> Result<(), ErrorCode> {
         if self.failed {
@@ -243,7 +298,8 @@ impl Log {
         }
         let mut expected = self.next_offset();
         for batch in &batches {
-            if batch.header.base_offset != expected {
+            let base = batch.header.base_offset;
+            if base < expected || (base > expected && !gaps) {
                 return Err(ErrorCode::CorruptMessage);
             }
             expected = batch.header.next_offset();
@@ -254,10 +310,7 @@ impl Log {
     }
 
     fn append(&mut self, now: Now, batches: Vec<Batch>, stamp: Option<i32>, out: &mut Outbox<DiskRequest>) {
-        let (mut chunk, alone) = (Chunk::default(), batches.len() == 1);
-        if !alone {
-            chunk.gathered.reserve(batches.iter().map(|batch| batch.bytes.len()).sum());
-        }
+        let (mut chunk, alone) = (Chunk::for_batches(&batches), batches.len() == 1);
         for batch in batches {
             let header = match stamp {
                 None => batch.header,
@@ -268,14 +321,16 @@ impl Log {
             if self.active().is_full_for(&header, now.wall_ms, &self.config) {
                 let end = End { to: self.next_offset(), as_leader: stamp.is_some() };
                 self.write(&mut chunk, Effect::End(end), out);
-                self.roll(now, out);
+                self.roll(now, header.base_offset, out);
             }
             if self.epochs.assign(header.partition_leader_epoch, header.base_offset) {
                 self.write_checkpoint(out);
             }
+            let producer = Stamp::of(&batch);
             chunk.push(batch, &header, alone);
-            self.enter(&header);
+            self.enter(&header, producer);
         }
+        self.unsynced_since.get_or_insert(now.mono_ns);
         let end = End { to: self.next_offset(), as_leader: stamp.is_some() };
         if end.to - self.sync_asked < self.config.flush_messages {
             self.write(&mut chunk, Effect::End(end), out);
@@ -287,163 +342,19 @@ impl Log {
         self.check();
     }
 
-    fn enter(&mut self, header: &BatchHeader) {
+    fn enter(&mut self, header: &BatchHeader, stamp: Option<Stamp>) {
         let (segment, config) = (self.segments.last_mut().expect("never empty"), &self.config);
-        segment.push(header, config);
-        if let Some(stamp) = Stamp::of(header) {
-            self.producers.enter(stamp, header.base_offset, header.last_offset(), header.max_timestamp);
+        segment.push(header, stamp, config);
+        if let Some(stamp) = stamp {
+            let (base_offset, last_offset) = (header.base_offset, header.last_offset());
+            self.producers.enter(stamp, Place { base_offset, last_offset, timestamp: header.max_timestamp });
         }
-    }
-
-    fn write(&mut self, chunk: &mut Chunk, effect: Effect, out: &mut Outbox<DiskRequest>) {
-        let data = chunk.take();
-        if data.is_empty() {
-            return;
-        }
-        let segment = self.segments.last_mut().expect("never empty");
-        self.dir_unsynced |= !segment.created;
-        (segment.created, segment.unsynced) = (true, true);
-        let path = String::from(&*segment.path);
-        self.ask(DiskOp::Append { path, data }, effect, out);
-    }
-
-    /// Opens a new segment. The full one is synced, as Kafka does, in the background [L12].
-    fn roll(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
-        self.write_index(out);
-        self.sync_all(None, out);
-        let segment = Segment::new(&self.dir, self.next_offset(), now.wall_ms);
-        assert!(segment.base_offset > self.active().base_offset, "an empty segment was rolled");
-        self.segments.push(segment);
-    }
-
-    /// Asks that all below [`Log::next_offset`] become durable. True if [`Progress::Flushed`] will come; false if all of it
-    /// is durable already.
-    pub fn flush(&mut self, out: &mut Outbox<DiskRequest>) -> bool {
-        let next = self.next_offset();
-        self.sync_all(None, out) || self.durable < next
-    }
-
-    /// As [`Log::flush`], and writes the active segment's index: for a shutdown.
-    pub fn close(&mut self, out: &mut Outbox<DiskRequest>) -> bool {
-        self.write_index(out);
-        self.flush(out)
-    }
-
-    /// Syncs all that no sync was asked for. True if there was something.
-    pub(crate) fn sync_all(&mut self, end: Option<End>, out: &mut Outbox<DiskRequest>) -> bool {
-        let to = self.next_offset();
-        let mut ops = Vec::new();
-        for segment in self.segments.iter_mut().filter(|segment| segment.unsynced) {
-            segment.unsynced = false;
-            ops.push(DiskOp::Sync { path: segment.path.to_string() });
-        }
-        if self.dir_unsynced {
-            self.dir_unsynced = false;
-            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
-        }
-        self.sync_asked = to;
-        let last = ops.pop();
-        for op in ops {
-            self.ask(op, Effect::Nothing, out);
-        }
-        let asked = last.is_some();
-        if let Some(op) = last {
-            self.ask(op, Effect::Durable { to, end }, out);
-        }
-        asked
-    }
-
-    fn write_index(&mut self, out: &mut Outbox<DiskRequest>) {
-        let interval = self.config.index_interval_bytes;
-        let segment = self.segments.last_mut().expect("never empty");
-        let data = segment.index(interval);
-        if !data.is_empty() {
-            segment.indexed = true;
-            let path = index_path(&self.dir, segment.base_offset);
-            self.ask(DiskOp::Write { path, data }, Effect::Nothing, out);
-        }
-    }
-
-    /// Temporary file, sync, rename, sync of the directory: a crash leaves the old or the new one [L11].
-    pub(crate) fn write_checkpoint(&mut self, out: &mut Outbox<DiskRequest>) {
-        for op in checkpoint_ops(&self.dir, &self.epochs) {
-            self.ask(op, Effect::Nothing, out);
-        }
-        self.dir_unsynced = false;
-    }
-
-    pub(crate) fn ask(&mut self, op: DiskOp, effect: Effect, out: &mut Outbox<DiskRequest>) {
-        assert!(op.mutates(), "{op:?} is not queued");
-        assert!(!self.failed, "{}: written to after a failed write", self.dir);
-        let ticket = self.ticket();
-        self.pending.push_back(Pending { ticket, done: false, effect });
-        out.push(DiskRequest { ticket, op });
-    }
-
-    pub(crate) fn ticket(&mut self) -> Ticket {
-        self.next_ticket += 1;
-        Ticket(self.next_ticket)
-    }
-
-    /// Takes a completion and adds what it brought about to `progress`. It asks for nothing at present.
-    pub fn disk_done(&mut self, done: DiskDone, progress: &mut Outbox<Progress>) {
-        if self.read_done(&done, progress) || self.failed {
-            return;
-        }
-        let pending = self.pending.iter_mut().find(|pending| pending.ticket == done.ticket);
-        let pending = pending.unwrap_or_else(|| panic!("{}: a completion of nothing: {done:?}", self.dir));
-        if let Err(error) = done.result {
-            self.failed = true;
-            return progress.push(Progress::Failed(error));
-        }
-        pending.done = true;
-        while let Some(first) = self.pending.pop_front_if(|first| first.done) {
-            self.apply(first.effect, progress);
-        }
-        self.check();
-    }
-
-    fn apply(&mut self, effect: Effect, progress: &mut Outbox<Progress>) {
-        match effect {
-            Effect::Nothing => {}
-            Effect::Cut => self.cuts_in_flight -= 1,
-            Effect::End(end) => self.move_end(end, progress),
-            Effect::Durable { to, end } => {
-                end.into_iter().for_each(|end| self.move_end(end, progress));
-                self.move_durable(to, progress);
-            }
-        }
-    }
-
-    fn move_end(&mut self, end: End, progress: &mut Outbox<Progress>) {
-        // Not beyond: the write was made void by a cut.
-        if end.to <= self.log_end {
-            return;
-        }
-        let from = std::mem::replace(&mut self.log_end, end.to);
-        if self.observe.watched() {
-            self.entries_from(from).take_while(|entry| entry.base_offset < end.to).for_each(|entry| {
-                self.observe.note(|| appended(self.tp, entry, end.as_leader));
-            });
-        }
-        progress.push(Progress::Appended { to: end.to });
-    }
-
-    fn move_durable(&mut self, to: i64, progress: &mut Outbox<Progress>) {
-        if to > self.durable {
-            self.durable = to;
-            self.observe.note(|| Observation::Flushed { tp: self.tp, to });
-        }
-        progress.push(Progress::Flushed { to: self.durable });
     }
 
     pub(crate) fn rebuild_producers(&mut self) {
-        self.producers.clear();
-        for entry in self.segments.iter().flat_map(|segment| &segment.entries) {
-            if let Some(stamp) = entry.stamp {
-                self.producers.enter(stamp, entry.base_offset, entry.last_offset, entry.max_timestamp);
-            }
-        }
+        self.producers = self.earlier.clone();
+        let entries = self.segments.iter().flat_map(|segment| &segment.entries);
+        entries.for_each(|entry| entry.tell(&mut self.producers));
     }
 
     /// The [`chain`] over all batches below [`Log::log_end_offset`].
@@ -473,59 +384,13 @@ impl Log {
 
     /// The invariants.
     pub(crate) fn check(&self) {
-        let (start, end, next) = (self.log_start_offset(), self.log_end, self.next_offset());
+        let (start, end, next) = (self.log_start, self.log_end, self.next_offset());
+        assert!(self.segments[0].base_offset <= start, "{}: the log starts before its first segment", self.dir);
         assert!(start <= end && end <= next, "{}: start {start}, end {end}, next {next}", self.dir);
         assert!(self.durable <= end, "{}: durable to {} of {end}", self.dir, self.durable);
         assert!(self.sync_asked <= next, "{}: sync to {} of {next}", self.dir, self.sync_asked);
         let tail = &self.segments[self.segments.len().saturating_sub(2)..];
-        let tiled = tail.is_sorted_by(|a, b| a.end_offset() == b.base_offset && a.base_offset < b.base_offset);
-        assert!(tiled, "{}: segments do not tile", self.dir);
-    }
-}
-
-fn appended(tp: TopicPartition, entry: &Entry, as_leader: bool) -> Observation {
-    Observation::Appended {
-        tp,
-        base_offset: entry.base_offset,
-        last_offset: entry.last_offset,
-        leader_epoch: entry.leader_epoch,
-        batch: entry.identity,
-        as_leader,
-        position: entry.position,
-        bytes: entry.size,
-    }
-}
-
-/// What replaces the checkpoint file of the epoch cache.
-pub(crate) fn checkpoint_ops(dir: &str, epochs: &Epochs) -> [DiskOp; 4] {
-    let (path, temporary) = (format!("{dir}/{CHECKPOINT}"), format!("{dir}/{CHECKPOINT}.tmp"));
-    [
-        DiskOp::Write { path: temporary.clone(), data: Bytes::from(epochs.render()) },
-        DiskOp::Sync { path: temporary.clone() },
-        DiskOp::Rename { from: temporary, to: path },
-        DiskOp::SyncDir { path: dir.to_owned() },
-    ]
-}
-
-/// Batches on their way into one write.
-#[derive(Default)]
-struct Chunk {
-    gathered: Vec<u8>,
-    /// The one batch of an append, which need not be copied.
-    whole: Option<Bytes>,
-}
-
-impl Chunk {
-    fn push(&mut self, batch: Batch, header: &BatchHeader, alone: bool) {
-        let (base_offset, leader_epoch) = (header.base_offset, header.partition_leader_epoch);
-        match alone {
-            true if *header == batch.header => self.whole = Some(batch.bytes),
-            true => self.whole = Some(batch.into_placed(base_offset, leader_epoch).bytes),
-            false => batch.write_placed(&mut self.gathered, base_offset, leader_epoch),
-        }
-    }
-
-    fn take(&mut self) -> Bytes {
-        self.whole.take().unwrap_or_else(|| Bytes::from(std::mem::take(&mut self.gathered)))
+        let in_order = tail.is_sorted_by(|a, b| a.end_offset() <= b.base_offset && a.base_offset < b.base_offset);
+        assert!(in_order, "{}: segments overlap", self.dir);
     }
 }

@@ -1,8 +1,11 @@
-//! What the log knows of idempotent producers (KIP-98; [P7], [P8] of the semantics).
+//! What the log knows of idempotent and transactional producers (KIP-98; [P7], [P8] of the semantics).
 
 use crate::ProducerCheck;
+use crate::format::{EndMarker, ProducerEntry, encode_producer_snapshot};
+use crate::transactions::Transactions;
+use bytes::Bytes;
 use klamm_base::{ErrorCode, Guard, Guards};
-use klamm_wire::records::BatchHeader;
+use klamm_wire::records::Batch;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Batches of one producer that are remembered: as many as a client may have in flight.
@@ -15,38 +18,67 @@ const EXPIRATION_MS: i64 = 24 * 3_600_000;
 pub(crate) struct Stamp {
     pub(crate) id: i64,
     pub(crate) epoch: i16,
-    pub(crate) first_sequence: i32,
-    pub(crate) last_sequence: i32,
+    pub(crate) deed: Deed,
+}
+
+/// What a batch does to its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Records with these sequences, in a transaction or not.
+    Write { first_sequence: i32, last_sequence: i32, transactional: bool },
+    /// A marker ends the producer's transaction.
+    End(EndMarker),
 }
 
 impl Stamp {
-    /// The stamp of a batch; `None` without a producer or for a control batch, which carries no sequence.
-    pub(crate) fn of(header: &BatchHeader) -> Option<Stamp> {
-        (header.producer_id >= 0 && !header.is_control()).then(|| Stamp {
-            id: header.producer_id,
-            epoch: header.producer_epoch,
-            first_sequence: header.base_sequence,
-            last_sequence: header.last_sequence(),
-        })
+    /// The stamp of a batch; `None` without a producer, and for a control batch that ends no transaction.
+    pub(crate) fn of(batch: &Batch) -> Option<Stamp> {
+        let header = &batch.header;
+        if header.producer_id < 0 {
+            return None;
+        }
+        let deed = if header.is_control() {
+            Deed::End(EndMarker::of(batch).ok().flatten()?)
+        } else {
+            let (first_sequence, last_sequence) = (header.base_sequence, header.last_sequence());
+            Deed::Write { first_sequence, last_sequence, transactional: header.is_transactional() }
+        };
+        Some(Stamp { id: header.producer_id, epoch: header.producer_epoch, deed })
     }
 }
 
+/// Where and when a batch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Recent {
-    first_sequence: i32,
-    last_sequence: i32,
-    base_offset: i64,
-    last_offset: i64,
-    max_timestamp: i64,
+pub(crate) struct Place {
+    pub(crate) base_offset: i64,
+    pub(crate) last_offset: i64,
+    /// Its greatest, in milliseconds.
+    pub(crate) timestamp: i64,
 }
 
+/// A batch that is remembered of its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recent {
+    pub(crate) first_sequence: i32,
+    pub(crate) last_sequence: i32,
+    pub(crate) base_offset: i64,
+    pub(crate) last_offset: i64,
+    /// Its greatest timestamp, in milliseconds.
+    pub(crate) max_timestamp: i64,
+}
+
+/// One producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Producer {
-    epoch: i16,
+pub(crate) struct Producer {
+    pub(crate) epoch: i16,
+    /// Of the coordinator that wrote its last marker; -1 none.
+    pub(crate) coordinator_epoch: i32,
     /// Greatest timestamp of its last batch: the producer's clock.
-    last_timestamp: i64,
-    /// Oldest first; never empty.
-    recent: VecDeque<Recent>,
+    pub(crate) last_timestamp: i64,
+    /// Oldest first.
+    pub(crate) recent: VecDeque<Recent>,
+    /// Where its open transaction began.
+    pub(crate) open_txn: Option<i64>,
 }
 
 /// All producers that wrote into this log.
@@ -54,59 +86,144 @@ struct Producer {
 pub(crate) struct Producers {
     window: usize,
     by_id: BTreeMap<i64, Producer>,
+    pub(crate) transactions: Transactions,
 }
 
 impl Producers {
     pub(crate) fn new(guards: Guards) -> Self {
         let window = if guards.stands(Guard::DuplicateWindow) { WINDOW } else { 1 };
-        Self { window, by_id: BTreeMap::new() }
+        Self { window, by_id: BTreeMap::new(), transactions: Transactions::default() }
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Nothing is known.
+    pub(crate) fn forget_all(&mut self) {
         self.by_id.clear();
+        self.transactions = Transactions::default();
+    }
+
+    /// A producer whose batches the log no longer holds.
+    fn remember(&mut self, id: i64, producer: Producer) {
+        if let Some(first) = producer.open_txn {
+            self.transactions.begin(first, id);
+        }
+        self.by_id.insert(id, producer);
+    }
+
+    /// What a snapshot tells of a log that begins at `first`: only what its batches do not tell themselves.
+    pub(crate) fn earlier(guards: Guards, snapshot: &[ProducerEntry], first: i64) -> Self {
+        let mut producers = Producers::new(guards);
+        for entry in snapshot {
+            let open_txn = entry.txn_first_offset.filter(|offset| *offset < first);
+            let its_batch_is_gone = entry.last_offset < first && first > 0;
+            if its_batch_is_gone || open_txn.is_some() {
+                let mut producer = Producer { open_txn, ..Producer::of_entry(entry) };
+                producer.recent.retain(|recent| recent.last_offset < first);
+                producers.remember(entry.producer_id, producer);
+            }
+        }
+        producers
+    }
+
+    /// The snapshot file, without producers that were silent for a day and have no transaction open.
+    pub(crate) fn render(&self, wall_ms: i64) -> Bytes {
+        let lives = |producer: &Producer| producer.open_txn.is_some() || !producer.is_expired(wall_ms);
+        let living = self.by_id.iter().filter(|(_, producer)| lives(producer));
+        let entries: Vec<ProducerEntry> = living.map(|(id, producer)| producer.entry(*id)).collect();
+        encode_producer_snapshot(&entries).into()
     }
 
     /// A batch is in the log, or on its way there.
-    pub(crate) fn enter(&mut self, stamp: Stamp, base_offset: i64, last_offset: i64, timestamp: i64) {
-        let fresh = || Producer { epoch: stamp.epoch, last_timestamp: timestamp, recent: VecDeque::new() };
-        let producer = self.by_id.entry(stamp.id).or_insert_with(fresh);
+    pub(crate) fn enter(&mut self, stamp: Stamp, place: Place) {
+        let producer = self.by_id.entry(stamp.id).or_insert_with(|| Producer::new(stamp.epoch));
         if producer.epoch != stamp.epoch {
-            *producer = fresh();
+            producer.epoch = stamp.epoch;
+            producer.recent.clear();
         }
-        producer.last_timestamp = timestamp;
-        let Stamp { first_sequence, last_sequence, .. } = stamp;
-        let max_timestamp = timestamp;
-        producer.recent.push_back(Recent { first_sequence, last_sequence, base_offset, last_offset, max_timestamp });
-        if producer.recent.len() > self.window {
-            producer.recent.pop_front();
+        producer.last_timestamp = place.timestamp;
+        match stamp.deed {
+            Deed::Write { first_sequence, last_sequence, transactional } => {
+                let Place { base_offset, last_offset, timestamp: max_timestamp } = place;
+                let recent = Recent { first_sequence, last_sequence, base_offset, last_offset, max_timestamp };
+                producer.recent.push_back(recent);
+                if producer.recent.len() > self.window {
+                    producer.recent.pop_front();
+                }
+                if transactional && producer.open_txn.is_none() {
+                    producer.open_txn = Some(base_offset);
+                    self.transactions.begin(base_offset, stamp.id);
+                }
+            }
+            Deed::End(marker) => {
+                producer.coordinator_epoch = marker.coordinator_epoch;
+                if let Some(first) = producer.open_txn.take() {
+                    self.transactions.end(first, stamp.id, place.base_offset, marker.committed);
+                }
+            }
         }
-        assert!((1..=self.window).contains(&producer.recent.len()), "window of producer {}", stamp.id);
+        assert!(producer.recent.len() <= self.window, "window of producer {}", stamp.id);
     }
 
     /// What to do with a client's batch. `wall_ms` is the broker's wall clock: a producer that was silent for a day is forgotten.
     pub(crate) fn check(&self, stamp: Stamp, wall_ms: i64) -> ProducerCheck {
+        let Deed::Write { first_sequence, last_sequence, .. } = stamp.deed else { return ProducerCheck::Accept };
         let known = self.by_id.get(&stamp.id);
-        let Some(producer) = known.filter(|producer| wall_ms - producer.last_timestamp <= EXPIRATION_MS) else {
+        let Some(producer) = known.filter(|producer| !producer.is_expired(wall_ms)) else {
             return ProducerCheck::Accept;
         };
         if stamp.epoch < producer.epoch {
             return ProducerCheck::Refuse(ErrorCode::InvalidProducerEpoch);
         }
         if stamp.epoch > producer.epoch {
-            return in_order(stamp.first_sequence == 0);
+            return in_order(first_sequence == 0);
         }
-        if let Some(same) = producer.recent.iter().find(|recent| recent.holds(stamp)) {
+        let same = |recent: &&Recent| recent.first_sequence == first_sequence && recent.last_sequence == last_sequence;
+        if let Some(same) = producer.recent.iter().find(same) {
             let Recent { base_offset, last_offset, max_timestamp, .. } = *same;
             return ProducerCheck::Duplicate { base_offset, last_offset, max_timestamp };
         }
-        let last = producer.recent.back().expect("a known producer wrote a batch").last_sequence;
-        in_order(stamp.first_sequence == last.checked_add(1).unwrap_or(0))
+        let last = producer.recent.back().map_or(-1, |last| last.last_sequence);
+        in_order(first_sequence == last.checked_add(1).unwrap_or(0))
     }
 }
 
-impl Recent {
-    fn holds(&self, stamp: Stamp) -> bool {
-        self.first_sequence == stamp.first_sequence && self.last_sequence == stamp.last_sequence
+impl Producer {
+    pub(crate) fn new(epoch: i16) -> Producer {
+        Producer { epoch, coordinator_epoch: -1, last_timestamp: -1, recent: VecDeque::new(), open_txn: None }
+    }
+
+    fn of_entry(entry: &ProducerEntry) -> Producer {
+        let last = (entry.last_offset >= 0).then(|| Recent {
+            first_sequence: entry.first_sequence(),
+            last_sequence: entry.last_sequence,
+            base_offset: entry.last_offset - i64::from(entry.offset_delta),
+            last_offset: entry.last_offset,
+            max_timestamp: entry.timestamp,
+        });
+        Producer {
+            epoch: entry.producer_epoch,
+            coordinator_epoch: entry.coordinator_epoch,
+            last_timestamp: entry.timestamp,
+            recent: last.into_iter().collect(),
+            open_txn: entry.txn_first_offset,
+        }
+    }
+
+    fn entry(&self, producer_id: i64) -> ProducerEntry {
+        let last = self.recent.back();
+        ProducerEntry {
+            producer_id,
+            producer_epoch: self.epoch,
+            last_sequence: last.map_or(-1, |last| last.last_sequence),
+            last_offset: last.map_or(-1, |last| last.last_offset),
+            offset_delta: last.map_or(0, |last| (last.last_offset - last.base_offset) as i32),
+            timestamp: self.last_timestamp,
+            coordinator_epoch: self.coordinator_epoch,
+            txn_first_offset: self.open_txn,
+        }
+    }
+
+    fn is_expired(&self, wall_ms: i64) -> bool {
+        wall_ms - self.last_timestamp > EXPIRATION_MS
     }
 }
 
@@ -119,14 +236,19 @@ mod tests {
     use super::*;
 
     fn stamp(epoch: i16, first_sequence: i32, last_sequence: i32) -> Stamp {
-        Stamp { id: 7, epoch, first_sequence, last_sequence }
+        Stamp { id: 7, epoch, deed: Deed::Write { first_sequence, last_sequence, transactional: false } }
+    }
+
+    fn at(base_offset: i64, last_offset: i64) -> Place {
+        Place { base_offset, last_offset, timestamp: 1_000 }
     }
 
     /// Producer 7 in epoch 1 wrote ten batches of two records, one each millisecond from 1,000 on.
     fn ten_batches(guards: Guards) -> Producers {
         let mut producers = Producers::new(guards);
         for i in 0..10 {
-            producers.enter(stamp(1, i * 2, i * 2 + 1), i64::from(i) * 2, i64::from(i) * 2 + 1, 1_000 + i64::from(i));
+            let place = at(i64::from(i) * 2, i64::from(i) * 2 + 1);
+            producers.enter(stamp(1, i * 2, i * 2 + 1), Place { timestamp: 1_000 + i64::from(i), ..place });
         }
         producers
     }
@@ -155,7 +277,7 @@ mod tests {
         assert_eq!(producers.check(stamp(1, 20, 20), 2_000), ProducerCheck::Accept);
         let gap = producers.check(stamp(1, 21, 21), 2_000);
         assert_eq!(gap, ProducerCheck::Refuse(ErrorCode::OutOfOrderSequenceNumber));
-        producers.enter(stamp(1, i32::MAX, i32::MAX), 30, 30, 1_000);
+        producers.enter(stamp(1, i32::MAX, i32::MAX), at(30, 30));
         assert_eq!(producers.check(stamp(1, 0, 3), 2_000), ProducerCheck::Accept);
     }
 
@@ -175,5 +297,17 @@ mod tests {
         let other = Stamp { id: 8, ..stamp(0, 5, 5) };
         assert_eq!(producers.check(other, 2_000), ProducerCheck::Accept);
         assert_eq!(producers.check(stamp(1, 77, 77), 1_010 + EXPIRATION_MS), ProducerCheck::Accept);
+    }
+
+    #[test]
+    fn after_a_marker_of_a_newer_epoch_sequences_begin_anew() {
+        let mut producers = ten_batches(Guards::default());
+        let deed = Deed::End(EndMarker { committed: true, coordinator_epoch: 4 });
+        producers.enter(Stamp { id: 7, epoch: 2, deed }, at(20, 20));
+        assert_eq!(producers.check(stamp(2, 0, 3), 2_000), ProducerCheck::Accept);
+        let gap = producers.check(stamp(2, 20, 21), 2_000);
+        assert_eq!(gap, ProducerCheck::Refuse(ErrorCode::OutOfOrderSequenceNumber));
+        let old = producers.check(stamp(1, 20, 21), 2_000);
+        assert_eq!(old, ProducerCheck::Refuse(ErrorCode::InvalidProducerEpoch));
     }
 }

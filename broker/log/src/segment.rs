@@ -1,9 +1,11 @@
 //! One segment: a file of batches, and what is remembered of each.
 
 use crate::LogConfig;
-use crate::producers::Stamp;
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::format::{Appended, IndexBuilder, IndexEntries, OffsetEntry, SegmentFile, SegmentKind, TimeEntry};
+use crate::producers::{Place, Producers, Stamp};
+use crate::writes::in_dir;
 use klamm_wire::records::BatchHeader;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What is remembered of one batch.
@@ -22,13 +24,27 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Tells what the batch did to its producer.
+    pub(crate) fn tell(&self, producers: &mut Producers) {
+        let Entry { base_offset, last_offset, max_timestamp: timestamp, .. } = *self;
+        if let Some(stamp) = self.stamp {
+            producers.enter(stamp, Place { base_offset, last_offset, timestamp });
+        }
+    }
+
+    /// As the index sees it.
+    fn appended(&self) -> Appended {
+        let Entry { position, size, last_offset, max_timestamp, .. } = *self;
+        Appended { position, bytes: u64::from(size), last_offset, max_timestamp, offset_of_max: last_offset }
+    }
+
     /// Where the next batch begins in the file.
     pub(crate) fn end_position(&self) -> u64 {
         u64::from(self.position) + u64::from(self.size)
     }
 }
 
-/// A file of batches with contiguous offsets, as it will be when all writes that were asked for are done.
+/// A file of batches with growing offsets, as it will be when all writes that were asked for are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     /// Of its `.log` file. Made once: every read and every append names it.
@@ -41,8 +57,10 @@ pub(crate) struct Segment {
     pub(crate) created: bool,
     /// It holds bytes that no sync was asked for.
     pub(crate) unsynced: bool,
-    /// Its `.index` file was written.
-    pub(crate) indexed: bool,
+    /// Its index files were written when it had so many batches.
+    pub(crate) indexed: Option<usize>,
+    /// It has a transaction index.
+    pub(crate) txn_indexed: bool,
     /// Wall clock when it was opened: decides on rolling where no batch has a timestamp.
     pub(crate) opened_ms: i64,
     /// -1 if no batch has one.
@@ -55,13 +73,14 @@ pub(crate) struct Segment {
 impl Segment {
     pub(crate) fn new(dir: &str, base_offset: i64, opened_ms: i64) -> Self {
         Self {
-            path: log_path(dir, base_offset).into(),
+            path: segment_path(dir, base_offset, SegmentKind::Log).into(),
             base_offset,
             size: 0,
             entries: Vec::new(),
             created: false,
             unsynced: false,
-            indexed: false,
+            indexed: None,
+            txn_indexed: false,
             opened_ms,
             max_timestamp: -1,
             index_entries: 0,
@@ -74,9 +93,9 @@ impl Segment {
         self.entries.last().map_or(self.base_offset, |entry| entry.last_offset + 1)
     }
 
-    /// A batch was put at the end.
-    pub(crate) fn push(&mut self, header: &BatchHeader, config: &LogConfig) {
-        assert_eq!(header.base_offset, self.end_offset(), "a batch that does not continue its segment");
+    /// A batch was put at the end. Compaction leaves gaps between batches.
+    pub(crate) fn push(&mut self, header: &BatchHeader, stamp: Option<Stamp>, config: &LogConfig) {
+        assert!(header.base_offset >= self.end_offset(), "a batch that does not continue its segment");
         let entry = Entry {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
@@ -85,7 +104,7 @@ impl Segment {
             leader_epoch: header.partition_leader_epoch,
             max_timestamp: header.max_timestamp,
             identity: header.identity(),
-            stamp: Stamp::of(header),
+            stamp,
         };
         self.enter(entry, config);
     }
@@ -124,36 +143,45 @@ impl Segment {
         too_large || index_full || too_far || age > config.segment_ms
     }
 
-    /// The content of the `.index` file [L9]: relative offset and position of a batch for about every
-    /// `index.interval.bytes`.
-    pub(crate) fn index(&self, interval: u32) -> Bytes {
-        let mut out = BytesMut::new();
-        let mut since = 0;
+    /// Greatest timestamp of its records, or when it was opened if none has one.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        if self.max_timestamp >= 0 { self.max_timestamp } else { self.opened_ms }
+    }
+
+    /// What its `.index` and its `.timeindex` say [L9].
+    pub(crate) fn indexes(&self, interval: u32) -> (Vec<OffsetEntry>, Vec<TimeEntry>) {
+        let mut builder = IndexBuilder::new(interval);
+        let (mut offsets, mut times) = (Vec::new(), Vec::new());
         for entry in &self.entries {
-            if since > u64::from(interval) {
-                out.put_i32((entry.last_offset - self.base_offset) as i32);
-                out.put_u32(entry.position);
-                since = 0;
-            }
-            since += u64::from(entry.size);
+            let IndexEntries { offset, time } = builder.push_write(entry.appended());
+            offsets.extend(offset);
+            times.extend(time);
         }
-        out.freeze()
+        times.extend(builder.close());
+        (offsets, times)
+    }
+
+    /// The names of its files; its snapshot is taken out of `snapshots`.
+    pub(crate) fn files(&self, snapshots: &mut BTreeSet<i64>) -> Vec<String> {
+        let name = |kind| SegmentFile::new(self.base_offset, kind).to_string();
+        let mut names = Vec::new();
+        if self.created {
+            names.push(name(SegmentKind::Log));
+        }
+        if self.indexed.is_some() {
+            names.extend([name(SegmentKind::OffsetIndex), name(SegmentKind::TimeIndex)]);
+        }
+        if self.txn_indexed {
+            names.push(name(SegmentKind::TxnIndex));
+        }
+        if snapshots.remove(&self.base_offset) {
+            names.push(name(SegmentKind::ProducerSnapshot));
+        }
+        names
     }
 }
 
 /// `DIR/00000000000000000042.log`
-pub(crate) fn log_path(dir: &str, base_offset: i64) -> String {
-    format!("{dir}/{base_offset:020}.log")
-}
-
-/// `DIR/00000000000000000042.index`
-pub(crate) fn index_path(dir: &str, base_offset: i64) -> String {
-    format!("{dir}/{base_offset:020}.index")
-}
-
-/// The base offset in a segment file's name, if it is one with this suffix.
-pub(crate) fn base_of(name: &str, suffix: &str) -> Option<i64> {
-    let digits = name.strip_suffix(suffix)?;
-    let whole = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if whole { digits.parse().ok() } else { None }
+pub(crate) fn segment_path(dir: &str, base_offset: i64, kind: SegmentKind) -> String {
+    in_dir(dir, &SegmentFile::new(base_offset, kind).to_string())
 }

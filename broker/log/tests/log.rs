@@ -145,7 +145,7 @@ fn producers_are_known_again_after_a_cut_and_after_a_load() {
     for i in 0..6 {
         bench.lead(1, vec![sequenced(0, i * 2, 2, 1_000)]);
     }
-    let check = |bench: &Bench, seq| bench.log.check_producer(&sequenced(0, seq, 2, 1_000).header, bench.now);
+    let check = |bench: &Bench, seq| bench.log.check_producer(&sequenced(0, seq, 2, 1_000), bench.now);
     let again =
         |base_offset| ProducerCheck::Duplicate { base_offset, last_offset: base_offset + 1, max_timestamp: 1_000 };
     assert_eq!(check(&bench, 10), again(10), "in flight counts");
@@ -268,9 +268,9 @@ fn a_follower_takes_only_what_continues_its_log() {
     let mut bench = Bench::new(LogConfig::default());
     let mut draws = Draws::from_seed(1);
     let far = batch(&mut draws, 1, 5).placed(7, 2);
-    let refused = bench.log.append_as_follower(bench.now, vec![far], &mut bench.out);
+    let refused = bench.log.append_as_follower(bench.now, vec![far], false, &mut bench.out);
     assert_eq!(refused, Err(ErrorCode::CorruptMessage));
     let next = vec![batch(&mut draws, 1, 5).placed(0, 2), batch(&mut draws, 2, 5).placed(2, 4)];
-    assert_eq!(bench.log.append_as_follower(bench.now, next, &mut bench.out), Ok(()));
+    assert_eq!(bench.log.append_as_follower(bench.now, next, false, &mut bench.out), Ok(()));
     assert_eq!((bench.log.next_offset(), bench.log.epoch_start(4)), (6, Some(2)));
 }

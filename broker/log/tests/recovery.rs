@@ -6,7 +6,7 @@ mod disk;
 use bench::{Bench, DIR, batch, load, nobody};
 use disk::Disk;
 use klamm_base::{DiskOp, Draws, Now, chain};
-use klamm_log::{Log, LogConfig};
+use klamm_log::{LastKnown, Log, LogConfig};
 use klamm_wire::records::BatchHeader;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -19,7 +19,16 @@ const SMALL: LogConfig = LogConfig {
     max_index_bytes: 1 << 20,
     max_message_bytes: 1 << 20,
     flush_messages: i64::MAX,
+    flush_ms: i64::MAX,
+    delete: true,
+    compact: false,
+    retention_ms: -1,
+    retention_bytes: -1,
+    file_delete_delay_ms: 60_000,
 };
+
+/// No word of an earlier life.
+const UNCLEAN: LastKnown = LastKnown { clean: false, recovery_point: 0, log_start: 0 };
 
 /// What happens to a log before it crashes.
 #[derive(Clone, Debug)]
@@ -184,9 +193,9 @@ fn crash(seed: u64, config: LogConfig, steps: &[Step], power: bool) -> Crashed {
 
 /// Loads, loads again, and goes on.
 fn recover(mut crashed: Crashed) {
-    let (log, _) = load(&mut crashed.disk, SMALL, false, nobody(), u64::MAX).unwrap();
+    let (log, _) = load(&mut crashed.disk, SMALL, UNCLEAN, nobody(), u64::MAX).unwrap();
     crashed.judge(&log);
-    let again = load(&mut crashed.disk, SMALL, false, nobody(), u64::MAX).unwrap();
+    let again = load(&mut crashed.disk, SMALL, UNCLEAN, nobody(), u64::MAX).unwrap();
     assert_eq!(again.0.digest(), log.digest(), "loading twice is not loading once");
     assert_eq!(again.0.log_end_offset(), log.log_end_offset());
     assert_eq!(again.1, if log.latest_epoch().is_some() { 1 } else { again.1 }, "the second load repaired again");
@@ -203,7 +212,7 @@ fn go_on(disk: Disk) {
     let (end, digest) = (bench.log.log_end_offset(), bench.log.digest());
     assert_eq!(bench.log.durable_end(), end);
     bench.disk.lose_power(&mut draws);
-    let (log, _) = load(&mut bench.disk, SMALL, false, nobody(), u64::MAX).unwrap();
+    let (log, _) = load(&mut bench.disk, SMALL, UNCLEAN, nobody(), u64::MAX).unwrap();
     assert_eq!((log.log_end_offset(), log.digest()), (end, digest), "flushed records were lost");
 }
 
@@ -250,13 +259,13 @@ proptest! {
         let mut draws = Draws::from_seed(seed ^ 1);
         for limit in 0.. {
             let mut disk = crashed.disk.clone();
-            if load(&mut disk, SMALL, false, nobody(), limit).is_some() {
+            if load(&mut disk, SMALL, UNCLEAN, nobody(), limit).is_some() {
                 break;
             }
             if power {
                 disk.lose_power(&mut draws);
             }
-            let (log, _) = load(&mut disk, SMALL, false, nobody(), u64::MAX).unwrap();
+            let (log, _) = load(&mut disk, SMALL, UNCLEAN, nobody(), u64::MAX).unwrap();
             crashed.judge(&log);
         }
     }
@@ -276,7 +285,7 @@ fn a_damaged_batch_ends_the_log_and_later_segments_go() {
     life.bench.disk.perform(DiskOp::Write { path, data: content.into() }).unwrap();
     let crashed = life.kill();
     let mut disk = crashed.disk.clone();
-    let (log, _) = load(&mut disk, SMALL, false, nobody(), u64::MAX).unwrap();
+    let (log, _) = load(&mut disk, SMALL, UNCLEAN, nobody(), u64::MAX).unwrap();
     assert!(crashed.versions.hold(0, log.log_end_offset(), log.digest()));
     let left: Vec<String> = disk.list(DIR).into_iter().filter(|name| name.ends_with(".log")).collect();
     assert_eq!(left, segments[..2]);
@@ -291,7 +300,7 @@ fn a_batch_larger_than_a_piece_is_loaded() {
     bench.lead(1, vec![batch(&mut draws, 1, 3 << 20), batch(&mut draws, 1, 10)]);
     bench.pump_all();
     let digest = bench.log.digest();
-    let (log, _) = load(&mut bench.disk, config, false, nobody(), u64::MAX).unwrap();
+    let (log, _) = load(&mut bench.disk, config, UNCLEAN, nobody(), u64::MAX).unwrap();
     assert_eq!((log.log_end_offset(), log.digest()), (4, digest));
 }
 
@@ -300,7 +309,7 @@ fn a_clean_load_trusts_what_was_synced() {
     let mut bench = Bench::new(SMALL);
     let mut draws = Draws::from_seed(2);
     (0..8).for_each(|_| _ = bench.lead(3, vec![batch(&mut draws, 1, 100)]));
-    assert!(bench.log.close(&mut bench.out));
+    assert!(bench.log.close(bench.now, &mut bench.out));
     bench.queue.extend(bench.out.drain());
     bench.pump_all();
     let reloaded = Bench::on(bench.disk, SMALL, true);

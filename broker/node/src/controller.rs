@@ -36,7 +36,7 @@ impl Node {
         if !self.config.roles.controller {
             return;
         }
-        let dir = format!("{}/__cluster_metadata-0", self.config.log_dir);
+        let dir = format!("{}/__cluster_metadata-0", self.config.log_dirs[0]);
         let config = ControllerConfig {
             session_timeout_ms: self.config.session_timeout_ms,
             unclean_leader_election: self.config.topic.unclean,
@@ -76,8 +76,8 @@ impl Node {
         match command {
             Command::Disk(request) => self.controller_disk(request, cx),
             Command::Reply { token, response } => self.controller_reply(token, response, cx),
-            Command::Stopped => self.write_clean(cx),
-            Command::Failed(error) => self.disk_failed(&error, cx),
+            Command::Stopped => self.closed(cx),
+            Command::Failed(error) => self.dir_failed(0, &error, cx),
         }
     }
 
@@ -118,7 +118,7 @@ impl Node {
     pub(crate) fn stop_controller(&mut self, cx: &mut Cx) {
         match self.controller {
             Some(_) => self.step_controller(Event::Stop, cx),
-            None => self.write_clean(cx),
+            None => self.closed(cx),
         }
     }
 }

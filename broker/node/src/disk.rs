@@ -1,8 +1,8 @@
 //! Whose a disk operation is.
 
+use crate::dirs::Step;
 use crate::io::{Command, DiskId};
 use crate::node::{Cx, Node};
-use crate::phase::Step;
 use klamm_base::{DiskDone, DiskRequest, DiskResult, Ticket};
 
 /// Who asked for a disk operation, and under which ticket of its own.
@@ -10,14 +10,15 @@ use klamm_base::{DiskDone, DiskRequest, DiskResult, Ticket};
 pub(crate) enum DiskUse {
     Replica(u32, Ticket),
     Controller(Ticket),
-    Own(Step),
+    /// Of a log directory, by its place in `log.dirs`.
+    Dir(u32, Step),
 }
 
 impl Node {
     pub(crate) fn disk_done(&mut self, id: DiskId, result: DiskResult, cx: &mut Cx) {
         match self.disk.remove(id.0) {
             None => panic!("a disk operation ends once: {id:?}"),
-            Some(DiskUse::Own(step)) => self.own_disk_done(step, result, cx),
+            Some(DiskUse::Dir(dir, step)) => self.dir_disk_done(dir as usize, step, result, cx),
             Some(DiskUse::Replica(slot, ticket)) => {
                 self.step_replica(slot, klamm_replica::Event::DiskDone(DiskDone { ticket, result }), cx);
             }

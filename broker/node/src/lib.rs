@@ -7,8 +7,10 @@
 
 mod alter;
 mod api;
+mod checkpoints;
 pub mod config;
 mod controller;
+mod dirs;
 mod disk;
 mod fetchers;
 mod io;

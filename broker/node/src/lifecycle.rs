@@ -32,14 +32,8 @@ const METADATA_VERSION: i16 = 27;
 pub(crate) struct Lifecycle {
     /// Of this process.
     pub(crate) incarnation: Uuid,
-    /// Of the data directory.
-    pub(crate) directory: Uuid,
-    /// The last stop was clean: logs need no recovery.
-    pub(crate) clean: bool,
     /// This stop may leave the mark: no log is left that nobody has looked through since an unclean stop.
     pub(crate) may_mark: bool,
-    /// Broker epoch at the last clean stop; -1 unknown.
-    pub(crate) previous_epoch: i64,
     /// Given by the controller; -1 before the first registration.
     pub(crate) broker_epoch: i64,
     /// The last heartbeat's answer.
@@ -54,10 +48,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             incarnation: Uuid::ZERO,
-            directory: Uuid::ZERO,
-            clean: false,
             may_mark: false,
-            previous_epoch: -1,
             broker_epoch: -1,
             unfenced: false,
             registered: false,
@@ -106,8 +97,8 @@ impl Node {
                 max_supported_version: METADATA_VERSION,
             }],
             rack: self.config.rack.as_deref().map(Str::from),
-            log_dirs: vec![self.lifecycle.directory],
-            previous_broker_epoch: self.lifecycle.previous_epoch,
+            log_dirs: self.dirs.all.iter().filter(|dir| !dir.offline).map(|dir| dir.id).collect(),
+            previous_broker_epoch: self.dirs.previous_epoch(),
             ..BrokerRegistrationRequest::default()
         };
         let body = (REGISTRATION_VERSION, OutBody::BrokerRegistration(request));

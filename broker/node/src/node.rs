@@ -4,6 +4,7 @@ use crate::alter::AlterQueue;
 use crate::api::Api;
 use crate::config::NodeConfig;
 use crate::controller::ControllerHost;
+use crate::dirs::LogDirs;
 use crate::disk::DiskUse;
 use crate::fetchers::Fetchers;
 use crate::io::{Command, Endpoint, Event, SendError, SendId, Token};
@@ -30,6 +31,7 @@ pub struct Node {
     pub(crate) observe: Observe,
     pub(crate) draws: Draws,
     pub(crate) phase: Phase,
+    pub(crate) dirs: LogDirs,
     pub(crate) disk: Slab<DiskUse>,
     pub(crate) sends: Slab<SendUse>,
     pub(crate) timers: Timers,
@@ -83,6 +85,7 @@ impl Node {
             observe,
             draws,
             phase: Phase::default(),
+            dirs: LogDirs::default(),
             disk: Slab::default(),
             sends: Slab::default(),
             timers: Timers::default(),
@@ -181,6 +184,9 @@ impl Node {
             Timer::Replica(slot) => self.replica_deadline(slot, cx),
             Timer::Fetcher(leader) => self.fetchers.touch(leader),
             Timer::Fetch(key) => self.fetch_expired(key, cx),
+            Timer::Checkpoint(name) => self.checkpoint_due(name, cx),
+            Timer::Retention => self.retention_due(cx),
+            Timer::DirFailed => self.dir_failure_due(cx),
             Timer::Shutdown => self.stop_replicas(cx),
         }
     }
@@ -218,9 +224,29 @@ impl Node {
         cx.out.push(Command::Fatal { message });
     }
 
-    /// The log directory failed; it is the only one, so the process ends, as Kafka does (L19).
-    pub(crate) fn disk_failed(&mut self, error: &DiskError, cx: &mut Cx) {
-        self.fatal(format!("node {}: the log directory failed: {error}", self.config.node.0), cx);
+    /// A log directory failed. Its partitions are served no more, and when none is left the process ends, as Kafka does (L19).
+    /// The metadata log cannot be spared either.
+    pub(crate) fn dir_failed(&mut self, dir: usize, error: &DiskError, cx: &mut Cx) {
+        let place = &mut self.dirs.all[dir];
+        if std::mem::replace(&mut place.offline, true) {
+            return;
+        }
+        let path = place.path.clone();
+        let boots = matches!(self.phase, Phase::Booting { .. });
+        let holds_metadata = dir == 0 && self.config.roles.controller;
+        if boots || holds_metadata || self.dirs.all.iter().all(|dir| dir.offline) {
+            return self.fatal(format!("node {}: the log directory {path} failed: {error}", self.config.node.0), cx);
+        }
+        for slot in self.partitions.in_dir(dir) {
+            self.step_replica(slot, klamm_replica::Event::DirFailed(error.clone()), cx);
+        }
+        self.timers.set(cx.now.after_ms(self.config.housekeeping.dir_failure_ms), Timer::DirFailed);
+    }
+
+    /// The controller cannot be told which partitions went with a directory, so the broker gives up all of them after a while,
+    /// as Kafka does when it cannot reach its controller (`log.dir.failure.timeout.ms`).
+    fn dir_failure_due(&mut self, cx: &mut Cx) {
+        self.fatal(format!("node {}: a log directory failed, and its leaders cannot be moved", self.config.node.0), cx);
     }
 
     /// Holds after every step.

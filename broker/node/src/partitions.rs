@@ -6,13 +6,18 @@ use crate::node::{Cx, Node};
 use crate::timers::{Timer, Timers};
 use klamm_base::{NodeId, Outbox, TopicPartition};
 use klamm_controller::{MetadataImage, PartitionImage};
-use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig};
+use klamm_log::format::{DirName, file};
+use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig, Role};
 use klamm_wire::records::Rules;
 use std::collections::BTreeMap;
 
 /// One replica and what the node knows of it.
 pub(crate) struct Slot {
     pub(crate) tp: TopicPartition,
+    /// Name of its topic.
+    topic: String,
+    /// The log directory that it lies in, by its place in `log.dirs`.
+    pub(crate) dir: usize,
     pub(crate) replica: Replica,
     /// Under which batches of its topic are taken.
     pub(crate) rules: Rules,
@@ -57,6 +62,23 @@ impl Partitions {
     /// Slots that have `broker` among their replicas. Walks them all; brokers change rarely.
     pub(crate) fn with_peer(&self, broker: NodeId) -> impl Iterator<Item = TopicPartition> + '_ {
         self.slots.iter().filter(move |slot| slot.peers.contains(&broker)).map(|slot| slot.tp)
+    }
+
+    /// Slots whose logs lie in this directory.
+    pub(crate) fn in_dir(&self, dir: usize) -> Vec<u32> {
+        (0..self.slots.len() as u32).filter(|slot| self.slot(*slot).dir == dir).collect()
+    }
+
+    /// What a checkpoint of this directory is to say of each partition whose log is loaded; `None`: nothing.
+    pub(crate) fn offsets_in(&self, dir: usize, name: &str) -> Vec<((String, i32), Option<i64>)> {
+        let loaded = |slot: &&Slot| slot.dir == dir && slot.replica.role() != Role::Loading;
+        let offset = |replica: &Replica| match name {
+            file::RECOVERY_POINTS => Some(replica.recovery_point()),
+            file::HIGH_WATERMARKS => Some(replica.high_watermark()),
+            _ => replica.log_start_is_within().then(|| replica.log_start_offset()),
+        };
+        let entry = |slot: &Slot| ((slot.topic.clone(), slot.tp.partition), offset(&slot.replica));
+        self.slots.iter().filter(loaded).map(entry).collect()
     }
 
     /// The slot is to be looked at when the step settles.
@@ -126,7 +148,8 @@ impl Node {
             Command::Alter(proposal) => self.alters.propose(slot, proposal),
             Command::Progress => self.partitions.mark(slot),
             Command::Stopped => self.replica_stopped(cx),
-            Command::Failed(error) => self.disk_failed(&error, cx),
+            Command::Failed(error) => self.dir_failed(self.partitions.slot(slot).dir, &error, cx),
+            Command::RecordsDeleted { ticket, result } => self.records_deleted(ticket, result, cx),
         }
     }
 
@@ -159,11 +182,14 @@ impl Node {
         let name = self.metadata.image.topics[&tp.topic].name.detached();
         let topic = topic_config(&self.config, &self.metadata.image, &name);
         let config = replica_config(&self.config, tp, &topic);
-        let dir = format!("{}/{name}-{}", self.config.log_dir, tp.partition);
-        let clean = self.lifecycle.clean;
-        let replica = Replica::new(config, dir, clean, self.guards, self.observe.clone());
+        let dir = self.dirs.place(&name, tp.partition);
+        let path = format!("{}/{}", self.dirs.all[dir].path, DirName::new(&name, tp.partition));
+        let remembered = self.dirs.all[dir].remembered(&name, tp.partition);
+        let replica = Replica::new(config, path, remembered, self.guards, self.observe.clone());
         let slot = Slot {
             tp,
+            topic: name.to_string(),
+            dir,
             replica,
             rules: topic.rules(),
             parked: Vec::new(),
@@ -178,8 +204,7 @@ impl Node {
         slot
     }
 
-    /// A topic's settings changed. `min.insync.replicas` and the rules for batches reach a running replica; limits of its
-    /// log hold from the next start on.
+    /// A topic's settings changed.
     pub(crate) fn publish_config(&mut self, name: &str, cx: &mut Cx) {
         let Some((topic, image)) = self.metadata.image.topic_by_name(name) else { return };
         let config = topic_config(&self.config, &self.metadata.image, name);
@@ -188,7 +213,8 @@ impl Node {
         for tp in tps {
             if let Some(slot) = self.partitions.find(tp) {
                 self.partitions.slot_mut(slot).rules = config.rules();
-                self.step_replica(slot, Event::Config { min_insync_replicas: config.min_insync_replicas }, cx);
+                let ReplicaConfig { min_insync_replicas, log, .. } = replica_config(&self.config, tp, &config);
+                self.step_replica(slot, Event::Config { min_insync_replicas, log }, cx);
             }
         }
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use klamm_wire::ApiKey;
 use klamm_wire::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, ApiVersionsRequest, BrokerHeartbeatRequest,
-    BrokerRegistrationRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    BrokerRegistrationRequest, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
 };
 use klamm_wire::{Message, RequestHeader, Str, WireError, frame};
 
@@ -38,6 +38,7 @@ pub(crate) enum Body {
     Fetch(FetchRequest),
     ListOffsets(ListOffsetsRequest),
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    DeleteRecords(DeleteRecordsRequest),
     CreateTopics(CreateTopicsRequest),
     InitProducerId(InitProducerIdRequest),
     FindCoordinator(FindCoordinatorRequest),
@@ -137,6 +138,7 @@ fn decode_body(api: ApiKey, rest: &mut Bytes, version: i16) -> Result<Body, Refu
         ApiKey::Fetch => Body::Fetch(Message::decode(rest, version)?),
         ApiKey::ListOffsets => Body::ListOffsets(Message::decode(rest, version)?),
         ApiKey::OffsetForLeaderEpoch => Body::OffsetForLeaderEpoch(Message::decode(rest, version)?),
+        ApiKey::DeleteRecords => Body::DeleteRecords(Message::decode(rest, version)?),
         ApiKey::CreateTopics => Body::CreateTopics(Message::decode(rest, version)?),
         ApiKey::InitProducerId => Body::InitProducerId(Message::decode(rest, version)?),
         ApiKey::FindCoordinator => Body::FindCoordinator(Message::decode(rest, version)?),

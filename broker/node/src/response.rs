@@ -4,8 +4,8 @@ use crate::request::Head;
 use bytes::Bytes;
 use klamm_wire::messages::{
     AllocateProducerIdsResponse, AlterPartitionResponse, ApiVersionsResponse, BrokerHeartbeatResponse,
-    BrokerRegistrationResponse, CreateTopicsResponse, FetchResponse, FindCoordinatorResponse, InitProducerIdResponse,
-    ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    BrokerRegistrationResponse, CreateTopicsResponse, DeleteRecordsResponse, FetchResponse, FindCoordinatorResponse,
+    InitProducerIdResponse, ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
 };
 use klamm_wire::{ApiKey, Message, WireError, frame, response_header_decode, response_header_encode};
 
@@ -27,6 +27,7 @@ pub(crate) enum Answer {
     Fetch(FetchResponse),
     ListOffsets(ListOffsetsResponse),
     OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
+    DeleteRecords(DeleteRecordsResponse),
     CreateTopics(CreateTopicsResponse),
     InitProducerId(InitProducerIdResponse),
     FindCoordinator(FindCoordinatorResponse),
@@ -51,6 +52,7 @@ impl Response {
             Answer::Fetch(body) => body.encode(buf, version),
             Answer::ListOffsets(body) => body.encode(buf, version),
             Answer::OffsetForLeaderEpoch(body) => body.encode(buf, version),
+            Answer::DeleteRecords(body) => body.encode(buf, version),
             Answer::CreateTopics(body) => body.encode(buf, version),
             Answer::InitProducerId(body) => body.encode(buf, version),
             Answer::FindCoordinator(body) => body.encode(buf, version),

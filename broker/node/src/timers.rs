@@ -20,6 +20,12 @@ pub(crate) enum Timer {
     Fetcher(NodeId),
     /// A parked fetch has waited long enough.
     Fetch(u64),
+    /// A checkpoint of the log directories.
+    Checkpoint(&'static str),
+    /// To look for what has gone out of date.
+    Retention,
+    /// A log directory failed some time ago.
+    DirFailed,
     /// Controlled shutdown has waited long enough.
     Shutdown,
 }

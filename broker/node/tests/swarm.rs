@@ -25,6 +25,8 @@ impl Run {
             ("replica.lag.time.max.ms", "3000"),
             ("broker.session.timeout.ms", "900"),
             ("broker.heartbeat.interval.ms", "200"),
+            // Records carry timestamps from long ago.
+            ("log.retention.ms", "-1"),
         ];
         let mut world = World::guarded(3, false, &settings, guards);
         world.jitter = Some(Draws::named(seed, "jitter"));

@@ -5,7 +5,7 @@ use crate::state_file::{self, QuorumState};
 use klamm_base::{
     DiskDone, DiskError, DiskOp, DiskOut, DiskRequest, Guards, Now, Observe, Outbox, Ticket, TopicPartition,
 };
-use klamm_log::{Loader, Log};
+use klamm_log::{LastKnown, Loader, Log};
 use std::collections::VecDeque;
 
 /// Tickets from here on are the quorum's own, those below are its log's.
@@ -52,7 +52,7 @@ impl Opening {
         disk: &mut Outbox<DiskRequest>,
     ) -> Opening {
         let tp = TopicPartition::METADATA;
-        let mut loader = Loader::new(tp, config.dir.clone(), config.log, false, guards, observe);
+        let mut loader = Loader::new(tp, config.dir.clone(), config.log, LastKnown::default(), guards, observe);
         loader.start(disk);
         Opening { stage: Stage::Loading(Box::new(loader)), next_ticket: OWN_TICKETS }
     }

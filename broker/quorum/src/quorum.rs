@@ -156,7 +156,7 @@ impl Quorum {
             Event::Fetch { token, request } => self.fetch(now, token, &request, out),
             Event::DiskDone(done) => self.disk_done(now, done, out),
             Event::Deadline => self.answer_late(now, out),
-            Event::Stop => self.stop(out),
+            Event::Stop => self.stop(now, out),
         }
         let resigned = self.role() == Role::Resigned;
         assert!(resigned || self.high_watermark() >= before, "the high watermark moved back");
@@ -344,12 +344,12 @@ impl Quorum {
         }
     }
 
-    fn stop(&mut self, out: &mut Outbox<Command>) {
+    fn stop(&mut self, now: Now, out: &mut Outbox<Command>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Leading(mut leading) => {
                 leading.refuse_all(self.epoch, out);
                 let mut disk = Outbox::new();
-                leading.log.close(&mut disk);
+                leading.log.close(now, &mut disk);
                 let open = leading.open + ask(disk, out);
                 self.phase = Phase::Closing { log: leading.log, open };
                 if open == 0 {

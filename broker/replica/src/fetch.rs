@@ -28,8 +28,14 @@ impl Replica {
         admitted.map_err(|error| Box::new(refused(error)))?;
         let (log, high_watermark) = (self.log(), self.high_watermark);
         let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
-        let below = if query.replica.is_some() { log_end } else { high_watermark };
-        let bounds = Bounds { leader_epoch: self.leader_epoch(), high_watermark, log_start, below };
+        let last_stable_offset = log.last_stable_offset(high_watermark);
+        let below = match query.replica {
+            Some(_) => log_end,
+            None if query.read_committed => last_stable_offset,
+            None => high_watermark,
+        };
+        let leader_epoch = self.leader_epoch();
+        let bounds = Bounds { leader_epoch, high_watermark, log_start, last_stable_offset, below };
         if query.last_fetched_epoch >= 0 {
             match log.end_offset_for(query.last_fetched_epoch) {
                 None => return Err(Box::new(self.out_of_range_answer(&bounds))),
@@ -99,10 +105,15 @@ impl Replica {
             Err(ReadError::Corrupt { .. }) => refused(ErrorCode::CorruptMessage),
             Ok(records) => {
                 self.note_served(&query, &bounds, end_offset);
-                FetchAnswerOut { records, ..empty(&bounds) }
+                let aborted = query.read_committed.then(|| self.aborted(query.fetch_offset, end_offset));
+                FetchAnswerOut { records, aborted, ..empty(&bounds) }
             }
         };
         out.push(Command::Fetched { ticket, answer });
+    }
+
+    fn aborted(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
+        self.log().aborted_within(from, to).map(|aborted| (aborted.producer_id, aborted.first_offset)).collect()
     }
 
     fn note_served(&self, query: &FetchQuery, bounds: &Bounds, to: i64) {
@@ -129,14 +140,16 @@ fn empty(bounds: &Bounds) -> FetchAnswerOut {
         error: ErrorCode::None,
         diverging: None,
         high_watermark: bounds.high_watermark,
-        last_stable_offset: bounds.high_watermark,
+        last_stable_offset: bounds.last_stable_offset,
         log_start_offset: bounds.log_start,
         records: Bytes::new(),
+        aborted: None,
     }
 }
 
 fn refused(error: ErrorCode) -> FetchAnswerOut {
     let (high_watermark, last_stable_offset, log_start_offset) = (-1, -1, -1);
     let (diverging, records) = (None, Bytes::new());
-    FetchAnswerOut { error, diverging, high_watermark, last_stable_offset, log_start_offset, records }
+    let aborted = None;
+    FetchAnswerOut { error, diverging, high_watermark, last_stable_offset, log_start_offset, records, aborted }
 }

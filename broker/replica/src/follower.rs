@@ -3,7 +3,7 @@
 use crate::Replica;
 use crate::state::{Following, Phase, Standing};
 use crate::types::{Command, FollowerAnswer};
-use klamm_base::{ErrorCode, Guard, Mark, Now, Observation, Outbox, TruncationCause, sometimes};
+use klamm_base::{ErrorCode, Guard, Mark, Now, Observation, Outbox, StartCause, TruncationCause, sometimes};
 use klamm_wire::records::{Batch, split_whole};
 
 impl Replica {
@@ -85,11 +85,11 @@ impl Replica {
         match batches.first().map(|batch| batch.header.base_offset) {
             // The leader's batch straddles this log's end, so the end is none of the leader's: go back to where the batch begins.
             Some(base) if base < expected => return self.cut(base.max(0), TruncationCause::OutOfRange),
-            Some(base) if base > expected => return,
             _ => {}
         }
+        let gaps = self.believes_gaps(&batches, expected);
         let log = self.log.as_mut().expect("the log is loaded");
-        if log.append_as_follower(now, batches, &mut self.disk).is_err() {
+        if log.append_as_follower(now, batches, gaps, &mut self.disk).is_err() {
             // Batches with a hole between: the next answer may be whole.
             return;
         }
@@ -97,6 +97,19 @@ impl Replica {
             following.leader_high_watermark = Some(answer.high_watermark);
         }
         self.follow_high_watermark();
+        let start = answer.log_start_offset.min(self.high_watermark);
+        let log = self.log.as_mut().expect("the log is loaded");
+        log.raise_log_start(now, start, StartCause::Leader, &mut self.disk);
+    }
+
+    /// Whether offsets may be missing in what the leader gave. Compaction leaves gaps; elsewhere a base offset may have been
+    /// spoilt on its way, which no checksum tells: such a gap is believed when the same one comes again.
+    fn believes_gaps(&mut self, batches: &[Batch], expected: i64) -> bool {
+        let ends = [expected].into_iter().chain(batches.iter().map(|batch| batch.header.next_offset()));
+        let places = ends.zip(batches.iter().map(|batch| batch.header.base_offset));
+        let gap = places.into_iter().find(|(end, base)| base > end);
+        let before = std::mem::replace(&mut self.gap, gap);
+        gap.is_some() && (self.config.log.compact || gap == before)
     }
 
     /// The answer's batches up to the first that is damaged, or of a later leader than this follower knows.

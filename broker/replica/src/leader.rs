@@ -97,7 +97,7 @@ impl Replica {
         // A produce request holds exactly one batch for a partition, or its sequence could not be checked.
         let [batch] = batches.as_slice() else { return Err(ErrorCode::InvalidRecord) };
         let (leader_epoch, log) = (self.leader_epoch(), self.log.as_mut().expect("a leader's log is loaded"));
-        match log.check_producer(&batch.header, now) {
+        match log.check_producer(batch, now) {
             ProducerCheck::Refuse(error) => Err(error),
             ProducerCheck::Duplicate { base_offset, last_offset, max_timestamp } => {
                 Ok(Placed { base_offset, last_offset, duplicate: true, append_time: max_timestamp })
@@ -152,8 +152,10 @@ impl Replica {
         let Standing::Leader(leader) = &mut self.standing else { return };
         let Some(peer) = leader.peers.get_mut(&node) else { return };
         peer.fetched(query.fetch_offset, leader_end, broker_epoch, now.wall_ms);
+        peer.log_start = query.log_start_offset;
         self.expand(node, out);
         self.advance(now, out);
+        self.answer_deletions(out);
     }
 
     /// Moves the high watermark as far as it may go [R11], and answers what waited for it.
@@ -306,6 +308,10 @@ impl Replica {
             sometimes!(self.observe, self.is_under_min_isr(), Mark::TimedOutBelowMinIsr);
             let result = Err(ErrorCode::RequestTimedOut);
             out.push(Command::Produced { ticket: wait.ticket, result });
+        }
+        self.expire_deletions(now, out);
+        if let Some(log) = self.log.as_mut().filter(|_| self.phase == Phase::Live) {
+            log.deadline_came(now, &mut self.disk);
         }
         if self.check_leader().is_ok() {
             self.retry_alter(now, out);

@@ -6,6 +6,7 @@
 //! Where clocks matter: produce deadlines, the period of the ISR check and retries are monotonic; whether a follower
 //! lags is judged by the wall clock, as in Kafka.
 
+mod deletion;
 mod fetch;
 mod follower;
 mod isr;
@@ -19,5 +20,5 @@ mod waits;
 pub use replica::Replica;
 pub use types::{
     AlterFailure, AlterProposal, AlteredPartition, Available, Command, Event, FetchAnswerOut, FetchQuery,
-    FollowerAnswer, FollowerQuery, PartitionState, Produced, ReplicaConfig, Role,
+    FollowerAnswer, FollowerQuery, PartitionState, Produced, Remembered, ReplicaConfig, Role,
 };

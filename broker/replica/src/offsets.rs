@@ -15,6 +15,15 @@ const EARLIEST_LOCAL: i64 = -4;
 /// Timestamp, offset and leader epoch of an answer that found nothing.
 const NOTHING: (i64, i64, i32) = (-1, -1, -1);
 
+/// Who asks, and so which records count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// All that is in the log.
+    Broker,
+    /// All that is committed; of transactions, if wanted, only what is decided.
+    Client { read_committed: bool },
+}
+
 type Listed = Result<(i64, i64, i32), ErrorCode>;
 
 impl Replica {
@@ -23,43 +32,47 @@ impl Replica {
         ticket: u64,
         current_leader_epoch: i32,
         timestamp: i64,
-        from_client: bool,
+        asker: Asker,
         out: &mut Outbox<Command>,
     ) {
         let admitted = self.check_leader_epoch(current_leader_epoch).and_then(|()| self.check_leader());
         let result = match (admitted, timestamp) {
             (Err(error), _) => Err(error),
-            (Ok(()), LATEST) => self.latest(from_client),
+            (Ok(()), LATEST) => self.latest(asker),
             (Ok(()), EARLIEST | EARLIEST_LOCAL) => {
                 let start = self.log_start_offset();
                 Ok((-1, start, self.log().epoch_at(start).unwrap_or(-1)))
             }
-            (Ok(()), MAX_TIMESTAMP | 0..) => return self.look_up(ticket, timestamp, from_client, out),
+            (Ok(()), MAX_TIMESTAMP | 0..) => return self.look_up(ticket, timestamp, asker, out),
             (Ok(()), _) => Err(ErrorCode::InvalidRequest),
         };
         out.push(Command::OffsetListed { ticket, result });
     }
 
-    fn limit(&self, from_client: bool) -> i64 {
-        if from_client { self.high_watermark } else { self.log_end_offset() }
+    fn limit(&self, asker: Asker) -> i64 {
+        match asker {
+            Asker::Broker => self.log_end_offset(),
+            Asker::Client { read_committed: false } => self.high_watermark,
+            Asker::Client { read_committed: true } => self.log().last_stable_offset(self.high_watermark),
+        }
     }
 
     /// Until a new leader's high watermark has reached the start of its epoch, it may lie behind one that was told before
     /// (KIP-207) [R14].
-    fn latest(&self, from_client: bool) -> Listed {
-        self.check_latest(from_client)?;
-        Ok((-1, self.limit(from_client), self.leader_epoch()))
+    fn latest(&self, asker: Asker) -> Listed {
+        self.check_latest(asker)?;
+        Ok((-1, self.limit(asker), self.leader_epoch()))
     }
 
-    fn check_latest(&self, from_client: bool) -> Result<(), ErrorCode> {
+    fn check_latest(&self, asker: Asker) -> Result<(), ErrorCode> {
         let Standing::Leader(leader) = &self.standing else { return Err(ErrorCode::NotLeaderOrFollower) };
-        let behind = from_client && self.high_watermark < leader.epoch_start;
+        let behind = asker != Asker::Broker && self.high_watermark < leader.epoch_start;
         if behind { Err(ErrorCode::OffsetNotAvailable) } else { Ok(()) }
     }
 
     /// Finds the batch in memory and reads it for the record.
-    fn look_up(&mut self, ticket: u64, timestamp: i64, from_client: bool, out: &mut Outbox<Command>) {
-        let below = self.limit(from_client);
+    fn look_up(&mut self, ticket: u64, timestamp: i64, asker: Asker, out: &mut Outbox<Command>) {
+        let below = self.limit(asker);
         let log = self.log.as_mut().expect("a leader's log is loaded");
         let hit = match timestamp {
             MAX_TIMESTAMP => log.find_max_timestamp(below),
@@ -67,13 +80,13 @@ impl Replica {
         };
         let plan = hit.and_then(|hit| Some((hit, log.plan_read(hit.base_offset, 0, below, true)?)));
         let Some((hit, plan)) = plan else {
-            let result = self.check_latest(from_client).map(|()| NOTHING);
+            let result = self.check_latest(asker).map(|()| NOTHING);
             return out.push(Command::OffsetListed { ticket, result });
         };
         let at_least = if timestamp == MAX_TIMESTAMP { hit.max_timestamp } else { timestamp };
         let read = log.start_read(plan, &mut self.disk);
         let (leader_epoch, record_epoch) = (self.leader_epoch(), hit.leader_epoch);
-        let open = OpenLookup { ticket, leader_epoch, from_client, timestamp, at_least, record_epoch };
+        let open = OpenLookup { ticket, leader_epoch, asker, timestamp, at_least, record_epoch };
         self.reads.push((read, OpenRead::Timestamp(open)));
     }
 
@@ -86,7 +99,7 @@ impl Replica {
         let still_leads = self.check_leader().is_ok() && self.leader_epoch() == open.leader_epoch;
         let result = match result {
             _ if !still_leads => Err(ErrorCode::NotLeaderOrFollower),
-            Err(ReadError::Again) => return self.look_up(open.ticket, open.timestamp, open.from_client, out),
+            Err(ReadError::Again) => return self.look_up(open.ticket, open.timestamp, open.asker, out),
             Err(ReadError::Storage(_)) => Err(ErrorCode::KafkaStorageError),
             Err(ReadError::Corrupt { .. }) => Err(ErrorCode::CorruptMessage),
             Ok(data) => first_at_least(&data, open.at_least)

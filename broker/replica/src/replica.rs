@@ -1,13 +1,15 @@
 //! The replica: its events, its looks, its invariants.
 
+use crate::deletion::Deletion;
+use crate::offsets::Asker;
 use crate::state::{Following, OpenRead, Phase, Standing};
-use crate::types::{Command, Event, FollowerQuery, PartitionState, ReplicaConfig, Role};
+use crate::types::{Command, Event, FollowerQuery, PartitionState, Remembered, ReplicaConfig, Role};
 use crate::waits::Waits;
 use klamm_base::{
     DiskDone, DiskError, DiskRequest, ErrorCode, Guard, Guards, Mark, NodeId, Now, Observation, Observe, Outbox,
     Ticket, TruncationCause, sometimes,
 };
-use klamm_log::{Loader, Log, Progress, ReadError};
+use klamm_log::{Loader, Log, LogConfig, Progress, ReadError};
 
 /// One partition's replica. See the crate's documentation.
 #[derive(Debug)]
@@ -22,7 +24,12 @@ pub struct Replica {
     /// What metadata said last; while the log is loaded it waits.
     pub(crate) state: Option<PartitionState>,
     pub(crate) standing: Standing,
+    /// Until the log is loaded, what the checkpoint says.
     pub(crate) high_watermark: i64,
+    /// Offsets that the leader's last answer left out: from, to.
+    pub(crate) gap: Option<(i64, i64)>,
+    /// DeleteRecords that wait for followers.
+    pub(crate) deletions: Vec<Deletion>,
     pub(crate) waits: Waits,
     pub(crate) reads: Vec<(Ticket, OpenRead)>,
     /// An answer to [`Command::Alter`] is open, from this leadership or an earlier one.
@@ -45,10 +52,15 @@ struct Glance {
 }
 
 impl Replica {
-    /// A replica whose log lies in `dir`; `clean` says that the last shutdown synced it. It does nothing before
-    /// [`Event::Start`].
-    pub fn new(config: ReplicaConfig, dir: String, clean: bool, guards: Guards, observe: Observe) -> Replica {
-        let loader = Loader::new(config.tp, dir, config.log, clean, guards, observe.clone());
+    /// A replica whose log lies in `dir`. It does nothing before [`Event::Start`].
+    pub fn new(
+        config: ReplicaConfig,
+        dir: String,
+        remembered: Remembered,
+        guards: Guards,
+        observe: Observe,
+    ) -> Replica {
+        let loader = Loader::new(config.tp, dir, config.log, remembered.log, guards, observe.clone());
         Replica {
             config,
             guards,
@@ -58,7 +70,9 @@ impl Replica {
             log: None,
             state: None,
             standing: Standing::Follower(Following { leader: None, leader_high_watermark: None }),
-            high_watermark: 0,
+            high_watermark: remembered.high_watermark,
+            gap: None,
+            deletions: Vec::new(),
             waits: Waits::default(),
             reads: Vec::new(),
             alter_open: false,
@@ -74,9 +88,10 @@ impl Replica {
         match event {
             Event::Start => self.loader.start(&mut self.disk),
             Event::State(state) => self.learn(now, state, out),
-            Event::Config { min_insync_replicas } => {
-                self.config.min_insync_replicas = min_insync_replicas;
-                self.advance(now, out);
+            Event::Config { min_insync_replicas, log } => self.reconfigure(now, min_insync_replicas, log, out),
+            Event::Expire => self.expire(now),
+            Event::DeleteRecords { ticket, offset, deadline_ns } => {
+                self.delete_records(now, ticket, offset, deadline_ns, out);
             }
             Event::Produce { ticket, acks, batches, deadline_ns } => {
                 self.produce(now, ticket, acks, batches, deadline_ns, out);
@@ -84,13 +99,16 @@ impl Replica {
             Event::FollowerFetched(query) => self.follower_fetched(now, &query, out),
             Event::Fetch { ticket, query } => self.serve(ticket, query, out),
             Event::FetchAnswer(answer) => self.fetch_answered(now, answer),
-            Event::ListOffsets { ticket, current_leader_epoch, timestamp, read_committed: _, from_client } => {
-                self.list_offsets(ticket, current_leader_epoch, timestamp, from_client, out);
+            Event::ListOffsets { ticket, current_leader_epoch, timestamp, read_committed, from_client } => {
+                let asker = if from_client { Asker::Client { read_committed } } else { Asker::Broker };
+                self.list_offsets(ticket, current_leader_epoch, timestamp, asker, out);
             }
             Event::AlterAnswer { result } => self.alter_answered(now, result, out),
+            Event::DirFailed(error) if self.phase != Phase::Failed => self.fail(error, out),
+            Event::DirFailed(_) => {}
             Event::DiskDone(done) => self.disk_done(now, done, out),
             Event::Deadline => self.deadline_came(now, out),
-            Event::Stop => self.stop(out),
+            Event::Stop => self.stop(now, out),
         }
         // Most steps ask for nothing, and to begin a drain costs more than to look.
         if !self.disk.is_empty() {
@@ -108,10 +126,9 @@ impl Replica {
 
     /// The next monotonic instant, in nanoseconds, at which [`Event::Deadline`] is wanted.
     pub fn deadline(&self) -> Option<u64> {
-        match (self.waits.deadline(), self.leader_deadline()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let log = self.log.as_ref().filter(|_| self.phase == Phase::Live).and_then(Log::deadline);
+        let deletion = self.deletions.iter().map(|deletion| deletion.deadline_ns).min();
+        [self.waits.deadline(), self.leader_deadline(), log, deletion].into_iter().flatten().min()
     }
 
     /// What it is.
@@ -135,9 +152,19 @@ impl Replica {
         self.state.as_ref().map_or(-1, |state| state.partition_epoch)
     }
 
-    /// One past the last offset known to be committed. After a load it is the log's start.
+    /// One past the last offset known to be committed. After a load it is what the checkpoint said, as far as the log goes.
     pub fn high_watermark(&self) -> i64 {
         self.high_watermark
+    }
+
+    /// All below survives a power loss; 0 while the log is loaded.
+    pub fn recovery_point(&self) -> i64 {
+        self.log.as_ref().map_or(0, Log::durable_end)
+    }
+
+    /// The log begins within its first segment: the directory alone does not tell where.
+    pub fn log_start_is_within(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.log_start_offset() > log.first_segment_offset())
     }
 
     /// First offset of the log; 0 while it is loaded.
@@ -258,7 +285,7 @@ impl Replica {
         match self.loader.step(now, done, &mut self.disk) {
             Ok(None) => {}
             Ok(Some(log)) => {
-                self.high_watermark = log.log_start_offset();
+                self.high_watermark = self.high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
                 self.log = Some(log);
                 self.phase = Phase::Live;
                 if self.state.is_some() {
@@ -289,13 +316,29 @@ impl Replica {
         }
     }
 
-    fn stop(&mut self, out: &mut Outbox<Command>) {
+    fn reconfigure(&mut self, now: Now, min_insync_replicas: i32, config: LogConfig, out: &mut Outbox<Command>) {
+        self.config.min_insync_replicas = min_insync_replicas;
+        self.config.log = config;
+        if let Some(log) = &mut self.log {
+            log.set_config(config);
+        }
+        self.advance(now, out);
+    }
+
+    /// Only what is committed goes, on leader and follower alike [L20].
+    fn expire(&mut self, now: Now) {
+        if let Some(log) = self.log.as_mut().filter(|_| self.phase == Phase::Live) {
+            log.expire(now, self.high_watermark, &mut self.disk);
+        }
+    }
+
+    fn stop(&mut self, now: Now, out: &mut Outbox<Command>) {
         if matches!(self.phase, Phase::Stopping | Phase::Stopped) {
             return;
         }
         self.refuse_waiting(out);
         let flushing = match &mut self.log {
-            Some(log) if self.phase == Phase::Live => log.close(&mut self.disk),
+            Some(log) if self.phase == Phase::Live => log.close(now, &mut self.disk),
             _ => false,
         };
         self.phase = if flushing { Phase::Stopping } else { Phase::Stopped };
@@ -317,6 +360,10 @@ impl Replica {
         for wait in self.waits.take_all() {
             let result = Err(ErrorCode::NotLeaderOrFollower);
             out.push(Command::Produced { ticket: wait.ticket, result });
+        }
+        for deletion in std::mem::take(&mut self.deletions) {
+            let result = Err(ErrorCode::NotLeaderOrFollower);
+            out.push(Command::RecordsDeleted { ticket: deletion.ticket, result });
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a replica is between two steps.
 
 use crate::isr::Isr;
+use crate::offsets::Asker;
 use crate::{FetchQuery, PartitionState};
 use klamm_base::NodeId;
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub(crate) struct Leader {
 pub(crate) struct Peer {
     /// -1 until its first fetch in this leader epoch.
     pub(crate) log_end: i64,
+    /// As `log_end`.
+    pub(crate) log_start: i64,
     /// Wall clock, in milliseconds, when it last had all that this leader had [R10].
     pub(crate) caught_up_ms: i64,
     last_fetch_ms: i64,
@@ -64,7 +67,14 @@ impl Peer {
     /// A follower at the beginning of a leadership: an ISR member counts as caught up.
     pub(crate) fn new(in_isr: bool, wall_ms: i64) -> Peer {
         let caught_up_ms = if in_isr { wall_ms } else { i64::MIN };
-        Peer { log_end: -1, caught_up_ms, last_fetch_ms: 0, leader_end_at_last_fetch: -1, broker_epoch: -1 }
+        Peer {
+            log_end: -1,
+            log_start: -1,
+            caught_up_ms,
+            last_fetch_ms: 0,
+            leader_end_at_last_fetch: -1,
+            broker_epoch: -1,
+        }
     }
 
     /// It fetched from `offset`, so it has all below.
@@ -117,7 +127,7 @@ pub(crate) struct OpenFetch {
 pub(crate) struct OpenLookup {
     pub(crate) ticket: u64,
     pub(crate) leader_epoch: i32,
-    pub(crate) from_client: bool,
+    pub(crate) asker: Asker,
     /// As asked: -3 or a time.
     pub(crate) timestamp: i64,
     /// What a record must have at least.
@@ -131,6 +141,8 @@ pub(crate) struct Bounds {
     pub(crate) leader_epoch: i32,
     pub(crate) high_watermark: i64,
     pub(crate) log_start: i64,
+    /// Below it every transaction is decided.
+    pub(crate) last_stable_offset: i64,
     /// Only what lies below is given.
     pub(crate) below: i64,
 }

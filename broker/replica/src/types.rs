@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use klamm_base::{DiskDone, DiskError, DiskRequest, ErrorCode, NodeId, TopicPartition};
-use klamm_log::LogConfig;
+use klamm_log::{LastKnown, LogConfig};
 use klamm_wire::records::Batch;
 
 /// A partition's state as metadata tells it.
@@ -22,6 +22,15 @@ pub struct PartitionState {
     pub recovering: bool,
     /// Those of `replicas` that may join the ISR (unfenced, not shutting down), with their broker epochs (KIP-841, KIP-903).
     pub eligible: Vec<(NodeId, i64)>,
+}
+
+/// What an earlier life left word of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Of the log.
+    pub log: LastKnown,
+    /// `replication-offset-checkpoint`: a high watermark of up to five seconds before the end of that life [L16].
+    pub high_watermark: i64,
 }
 
 /// What a replica is told when it is made.
@@ -69,7 +78,7 @@ pub struct FetchQuery {
     pub max_bytes: u32,
     /// Give the first batch even if it is larger than `max_bytes` (KIP-74).
     pub at_least_one: bool,
-    /// `isolation.level`. Without transactions the last stable offset is the high watermark.
+    /// `isolation.level`: only what is decided.
     pub read_committed: bool,
 }
 
@@ -122,6 +131,8 @@ pub struct FetchAnswerOut {
     pub log_start_offset: i64,
     /// Whole batches; the first holds the offset asked for.
     pub records: Bytes,
+    /// For a reader of committed records: producer and first offset of each aborted transaction within.
+    pub aborted: Option<Vec<(i64, i64)>>,
 }
 
 /// What a produce request's partition is told.
@@ -182,7 +193,12 @@ pub enum Event {
     /// Metadata: a new state, or the same with other eligible brokers.
     State(PartitionState),
     /// Settings changed.
-    Config { min_insync_replicas: i32 },
+    Config { min_insync_replicas: i32, log: LogConfig },
+    /// Delete what has gone out of date.
+    Expire,
+    /// Records below `offset` (-1: all that is committed) are not wanted any more; ends in one [`Command::RecordsDeleted`], when
+    /// no live replica has them or the deadline has come.
+    DeleteRecords { ticket: u64, offset: i64, deadline_ns: u64 },
     /// Append; ends in one [`Command::Produced`].
     Produce { ticket: u64, acks: i16, batches: Vec<Batch>, deadline_ns: u64 },
     /// A follower's fetch offset as its acknowledgement, once for each fetch request.
@@ -196,6 +212,8 @@ pub enum Event {
     ListOffsets { ticket: u64, current_leader_epoch: i32, timestamp: i64, read_committed: bool, from_client: bool },
     /// The answer to [`Command::Alter`].
     AlterAnswer { result: Result<AlteredPartition, AlterFailure> },
+    /// The log's directory failed under another log.
+    DirFailed(DiskError),
     /// A completion.
     DiskDone(DiskDone),
     /// [`crate::Replica::deadline`] has come.
@@ -222,6 +240,8 @@ pub enum Command {
     Fetched { ticket: u64, answer: FetchAnswerOut },
     /// Timestamp (-1 for latest and earliest), offset (-1 if none is that late) and leader epoch (-1 unknown).
     OffsetListed { ticket: u64, result: Result<(i64, i64, i32), ErrorCode> },
+    /// The low watermark: no live replica has anything below it.
+    RecordsDeleted { ticket: u64, result: Result<i64, ErrorCode> },
     /// Ask the controller; ends in one [`Event::AlterAnswer`]. At most one is open.
     Alter(AlterProposal),
     /// High watermark, log end, epoch, role or the wish to fetch changed: look again at parked fetches and at `next_fetch`.

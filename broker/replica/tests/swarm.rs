@@ -184,7 +184,7 @@ impl Swarm {
             log: LogConfig { segment_bytes: 1_000, ..LogConfig::default() },
         };
         let observe = Observe::nobody(Source::Node(NodeId(id)));
-        let replica = Replica::new(config, "data/orders-0".to_owned(), false, self.guards, observe);
+        let replica = Replica::new(config, "data/orders-0".to_owned(), Remembered::default(), self.guards, observe);
         let node = self.node(id);
         (node.replica, node.broker_epoch) = (Some(replica), broker_epoch);
         self.step(id, Event::Start);
@@ -229,7 +229,9 @@ impl Swarm {
             }
             Command::Alter(proposal) => self.wire.push(Message::Alter { from: id, life, proposal }),
             Command::Progress => {}
-            Command::OffsetListed { .. } | Command::Stopped => panic!("nobody asked for it"),
+            Command::OffsetListed { .. } | Command::RecordsDeleted { .. } | Command::Stopped => {
+                panic!("nobody asked for it")
+            }
             Command::Failed(error) => panic!("the disk is fine: {error}"),
         }
     }

@@ -28,6 +28,7 @@ fn their(name: &str) -> Option<Their> {
     }
     let their: Their = pick! {
         ProduceRequest ProduceResponse FetchRequest FetchResponse ListOffsetsRequest ListOffsetsResponse
+        DeleteRecordsRequest DeleteRecordsResponse
         MetadataRequest MetadataResponse FindCoordinatorRequest FindCoordinatorResponse
         ApiVersionsRequest ApiVersionsResponse CreateTopicsRequest CreateTopicsResponse
         InitProducerIdRequest InitProducerIdResponse OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse

@@ -6,7 +6,7 @@ use klamm_base::{
     DiskDone, DiskRequest, Draws, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
     Uuid,
 };
-use klamm_log::{Loader, Log, LogConfig, Progress};
+use klamm_log::{LastKnown, Loader, Log, LogConfig, Progress};
 use klamm_wire::records::{Batch, BatchBuilder};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -39,10 +39,14 @@ impl Bench {
         Bench::on(Disk::default(), config, false)
     }
 
-    pub fn on(mut disk: Disk, config: LogConfig, clean: bool) -> Bench {
+    pub fn on(disk: Disk, config: LogConfig, clean: bool) -> Bench {
+        Bench::knowing(disk, config, LastKnown { clean, ..LastKnown::default() })
+    }
+
+    pub fn knowing(mut disk: Disk, config: LogConfig, known: LastKnown) -> Bench {
         let seen = Arc::new(Seen::default());
         let observe = Observe::new(Source::Node(NodeId(1)), seen.clone());
-        let log = load(&mut disk, config, clean, observe, u64::MAX).expect("it is not stopped").0;
+        let log = load(&mut disk, config, known, observe, u64::MAX).expect("it is not stopped").0;
         let now = Now { mono_ns: 0, wall_ms: 1_000 };
         Bench { disk, log, out: Outbox::new(), queue: VecDeque::new(), seen, now }
     }
@@ -90,8 +94,8 @@ impl Bench {
 }
 
 /// Loads; stops after `limit` mutating operations (then `None`). Also how many there were.
-pub fn load(disk: &mut Disk, config: LogConfig, clean: bool, observe: Observe, limit: u64) -> Option<(Log, u64)> {
-    let mut loader = Loader::new(TP, DIR.to_owned(), config, clean, Guards::default(), observe);
+pub fn load(disk: &mut Disk, config: LogConfig, known: LastKnown, observe: Observe, limit: u64) -> Option<(Log, u64)> {
+    let mut loader = Loader::new(TP, DIR.to_owned(), config, known, Guards::default(), observe);
     let (mut out, mut queue) = (Outbox::new(), VecDeque::new());
     let mut mutations = 0;
     loader.start(&mut out);

@@ -11,7 +11,7 @@ use klamm_base::{ErrorCode, NodeId};
 use klamm_replica::{Event, FetchAnswerOut, FetchQuery};
 use klamm_wire::messages::fetch_request::FetchPartition;
 use klamm_wire::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use klamm_wire::messages::{FetchRequest, FetchResponse};
 
@@ -100,6 +100,8 @@ impl Node {
         if let Some((epoch, end_offset)) = answer.diverging.filter(|_| follower || answer.error == ErrorCode::None) {
             data.diverging_epoch = EpochEndOffset { epoch, end_offset };
         }
+        let aborted = |(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset };
+        data.aborted_transactions = answer.aborted.map(|list| list.into_iter().map(aborted).collect());
         data.records = Some(answer.records);
         self.fetch_part_done(key, cx);
     }

@@ -1,5 +1,6 @@
 //! The APIs, a family a file.
 
+mod deletions;
 pub(crate) mod fetch;
 mod metadata;
 mod offsets;
@@ -26,6 +27,7 @@ use klamm_wire::messages::produce_response::PartitionProduceResponse;
 #[derive(Default)]
 pub(crate) struct Api {
     pub(crate) produces: Slab<produce::OpenProduce>,
+    pub(crate) deletions: Slab<deletions::OpenDeletion>,
     pub(crate) listings: Slab<offsets::OpenListing>,
     /// A replica's ticket: the open request, and the partition's place in it.
     pub(crate) tickets: Slab<(u64, u32)>,
@@ -75,6 +77,7 @@ impl Node {
             Body::Produce(body) => self.produce(token, head, body, cx),
             Body::Fetch(body) => self.fetch(token, head, body, cx),
             Body::ListOffsets(body) => self.list_offsets(token, head, body, cx),
+            Body::DeleteRecords(body) => self.delete_records(token, head, &body, cx),
             Body::OffsetForLeaderEpoch(body) => self.epoch_ends(token, head, &body, cx),
             Body::InitProducerId(body) => self.init_producer_id(token, head, &body, cx),
             Body::FindCoordinator(body) => cx.reply(token, head, no_coordinator(head, body)),
@@ -88,6 +91,9 @@ impl Node {
         }
         self.metadata.waiting.retain(|(other, _)| *other != token);
         for (_, open) in self.api.produces.iter_mut() {
+            open.gone(token);
+        }
+        for (_, open) in self.api.deletions.iter_mut() {
             open.gone(token);
         }
         for (_, open) in self.api.listings.iter_mut() {

@@ -39,8 +39,10 @@ pub struct NodeConfig {
     pub controller_endpoint: Endpoint,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// `log.dirs` (one directory), relative to the process's root.
-    pub log_dir: String,
+    /// `log.dirs`, relative to the process's root; never empty. The metadata log lies in the first.
+    pub log_dirs: Vec<String>,
+    /// When the node looks after its logs.
+    pub housekeeping: HousekeepingConfig,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval_ms: u64,
     /// `broker.session.timeout.ms`.
@@ -71,6 +73,23 @@ pub struct NodeConfig {
     pub topic: TopicConfig,
 }
 
+/// When a node looks after its logs. All in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct HousekeepingConfig {
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub recovery_point_ms: u64,
+    /// `log.flush.start.offset.checkpoint.interval.ms`.
+    pub log_start_ms: u64,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub high_watermark_ms: u64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: u64,
+    /// `log.initial.task.delay.ms`.
+    pub initial_delay_ms: u64,
+    /// `log.dir.failure.timeout.ms`.
+    pub dir_failure_ms: u64,
+}
+
 /// How this node fetches as a follower.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaFetchConfig {
@@ -95,7 +114,7 @@ pub struct TopicConfig {
     pub min_insync_replicas: i32,
     /// `unclean.leader.election.enable`.
     pub unclean: bool,
-    /// `segment.bytes`, `segment.ms`, `max.message.bytes`, `flush.messages`, `index.interval.bytes`.
+    /// Limits of the log.
     pub log: LogConfig,
     /// What a batch must be to be taken, and what is made of it.
     pub records: RecordConfig,
@@ -181,7 +200,16 @@ impl TopicConfig {
             "segment.ms" => self.log.segment_ms = int,
             "max.message.bytes" => self.log.max_message_bytes = int as u32,
             "flush.messages" => self.log.flush_messages = int,
+            "flush.ms" => self.log.flush_ms = int,
             "index.interval.bytes" => self.log.index_interval_bytes = int as u32,
+            "segment.index.bytes" => self.log.max_index_bytes = int as u32,
+            "file.delete.delay.ms" => self.log.file_delete_delay_ms = int as u64,
+            "retention.ms" => self.log.retention_ms = int,
+            "retention.bytes" => self.log.retention_bytes = int,
+            "cleanup.policy" => {
+                (self.log.delete, self.log.compact) = policies(value);
+                self.records.set(key, value);
+            }
             _ => self.records.set(key, value),
         }
     }
@@ -213,7 +241,8 @@ impl NodeConfig {
             controller,
             controller_endpoint,
             rack: Some(text(given, "broker.rack")).filter(|rack| !rack.is_empty()),
-            log_dir: log_dir(given)?,
+            log_dirs: log_dirs(given)?,
+            housekeeping: housekeeping(given),
             heartbeat_interval_ms: ms(given, "broker.heartbeat.interval.ms"),
             session_timeout_ms: ms(given, "broker.session.timeout.ms"),
             quorum_request_timeout_ms: ms(given, "controller.quorum.request.timeout.ms"),
@@ -304,13 +333,26 @@ fn roles(given: &Properties) -> Result<Roles, ConfigError> {
     Ok(roles)
 }
 
-/// One directory: more come with the issue on several log directories.
-fn log_dir(given: &Properties) -> Result<String, ConfigError> {
-    let dir = BROKER.text(given, "log.dirs").trim_end_matches('/');
-    if dir.is_empty() || dir.contains(',') {
-        return Err(bad(given, "log.dirs", "one directory is wanted; several are not served yet"));
+/// Directories with a comma between, each once.
+fn log_dirs(given: &Properties) -> Result<Vec<String>, ConfigError> {
+    let text = BROKER.text(given, "log.dirs");
+    let dirs: Vec<String> = text.split(',').map(|dir| dir.trim().trim_end_matches('/').to_owned()).collect();
+    let twice = dirs.iter().enumerate().any(|(at, dir)| dirs[..at].contains(dir));
+    if twice || dirs.iter().any(String::is_empty) {
+        return Err(bad(given, "log.dirs", "directories with a comma between are wanted, each once"));
     }
-    Ok(dir.to_owned())
+    Ok(dirs)
+}
+
+fn housekeeping(given: &Properties) -> HousekeepingConfig {
+    HousekeepingConfig {
+        recovery_point_ms: ms(given, "log.flush.offset.checkpoint.interval.ms"),
+        log_start_ms: ms(given, "log.flush.start.offset.checkpoint.interval.ms"),
+        high_watermark_ms: ms(given, "replica.high.watermark.checkpoint.interval.ms"),
+        retention_check_ms: ms(given, "log.retention.check.interval.ms"),
+        initial_delay_ms: ms(given, "log.initial.task.delay.ms"),
+        dir_failure_ms: ms(given, "log.dir.failure.timeout.ms"),
+    }
 }
 
 /// One listener, `NAME://host:port`; several come with the issue on security.
@@ -352,6 +394,8 @@ fn replica_fetch(given: &Properties) -> ReplicaFetchConfig {
 
 fn topic_defaults(given: &Properties) -> TopicConfig {
     let hours = BROKER.int(given, "log.roll.hours").saturating_mul(3_600_000);
+    let (delete, compact) = policies(BROKER.text(given, "log.cleanup.policy"));
+    let flush_ms = BROKER.int(given, "log.flush.interval.ms");
     TopicConfig {
         min_insync_replicas: int32(given, "min.insync.replicas"),
         unclean: BROKER.bool(given, "unclean.leader.election.enable"),
@@ -362,6 +406,12 @@ fn topic_defaults(given: &Properties) -> TopicConfig {
             max_index_bytes: int32(given, "log.index.size.max.bytes") as u32,
             max_message_bytes: int32(given, "message.max.bytes") as u32,
             flush_messages: BROKER.int(given, "log.flush.interval.messages"),
+            flush_ms: if flush_ms < 0 { i64::MAX } else { flush_ms },
+            delete,
+            compact,
+            retention_ms: retention_ms(given),
+            retention_bytes: BROKER.int(given, "log.retention.bytes"),
+            file_delete_delay_ms: ms(given, "log.segment.delete.delay.ms"),
         },
         records: record_defaults(given),
     }
@@ -378,6 +428,23 @@ fn record_defaults(given: &Properties) -> RecordConfig {
         before_max_ms: BROKER.int(given, "log.message.timestamp.before.max.ms"),
         after_max_ms: BROKER.int(given, "log.message.timestamp.after.max.ms"),
     }
+}
+
+/// The finest unit that is given counts.
+fn retention_ms(given: &Properties) -> i64 {
+    let minute = 60_000;
+    let units = [("log.retention.ms", 1), ("log.retention.minutes", minute), ("log.retention.hours", 60 * minute)];
+    let set = units.into_iter().find(|(key, _)| given.contains_key(*key)).unwrap_or(units[2]);
+    match BROKER.int(given, set.0) {
+        ..0 => -1,
+        count => count.saturating_mul(set.1),
+    }
+}
+
+/// `cleanup.policy`: delete, compact.
+fn policies(value: &str) -> (bool, bool) {
+    let names = |policy| value.split(',').any(|word| word.trim() == policy);
+    (names("delete"), names("compact"))
 }
 
 #[cfg(test)]
@@ -428,7 +495,8 @@ mod tests {
         assert!(error(&[("process.roles", "brokr")]).contains("`brokr`"));
         assert!(error(&[("listeners", "localhost:9092")]).contains("PLAINTEXT://host:port"));
         assert!(error(&[("controller.quorum.voters", "1@a:1,2@b:2")]).contains("several are not served yet"));
-        assert!(error(&[("log.dirs", "a,b")]).contains("several are not served yet"));
+        assert!(error(&[("log.dirs", "a,b,a")]).contains("each once"));
+        assert!(error(&[("log.dirs", "a,")]).contains("each once"));
         assert!(error(&[("broker.hartbeat.interval.ms", "1")]).contains("broker.heartbeat.interval.ms"));
         assert!(error(&[("broker.heartbeat.interval.ms", "9000")]).contains("less than broker.session.timeout.ms"));
     }

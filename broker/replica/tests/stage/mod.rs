@@ -84,7 +84,8 @@ impl Stage {
         };
         let seen = Arc::new(Seen::default());
         let observe = Observe::new(Source::Node(NodeId(id)), seen.clone());
-        let replica = Replica::new(config, "data/orders-0".to_owned(), false, self.setting.guards, observe);
+        let replica =
+            Replica::new(config, "data/orders-0".to_owned(), Remembered::default(), self.setting.guards, observe);
         let broker = Broker { replica, disk, queue: VecDeque::new(), seen, slow: false, fetched: None };
         self.brokers.insert(id, broker);
         self.step(id, Event::Start);
@@ -257,6 +258,12 @@ impl Stage {
         self.step(id, Event::ListOffsets { ticket, current_leader_epoch, timestamp, read_committed, from_client });
     }
 
+    pub fn delete_records(&mut self, id: i32, offset: i64) {
+        self.say(&format!("an admin deletes the records below {offset}"));
+        let deadline_ns = self.now.after_ms(5_000);
+        self.step(id, Event::DeleteRecords { ticket: 800, offset, deadline_ns });
+    }
+
     fn write_down(&mut self, id: i32, out: &mut Outbox<Command>) {
         let broker = self.brokers.get_mut(&id).unwrap();
         for seen in broker.seen.0.lock().unwrap().drain(..) {
@@ -283,6 +290,8 @@ impl Stage {
                     let isr: Vec<String> = isr.iter().map(|(node, epoch)| format!("b{}@{epoch}", node.0)).collect();
                     format!("proposes on {leader_epoch}.{partition_epoch}: ISR {}", isr.join(" "))
                 }
+                Command::RecordsDeleted { result: Ok(low), .. } => format!("has deleted all below {low}"),
+                Command::RecordsDeleted { result: Err(error), .. } => format!("deletes: {error}"),
                 Command::Stopped => "has stopped".to_owned(),
                 Command::Failed(error) => format!("is offline: {error}"),
             };

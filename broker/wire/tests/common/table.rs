@@ -61,6 +61,7 @@ macro_rules! table {
 pub fn table() -> Vec<Entry> {
     table! {
         ProduceRequest ProduceResponse FetchRequest FetchResponse ListOffsetsRequest ListOffsetsResponse
+        DeleteRecordsRequest DeleteRecordsResponse
         MetadataRequest MetadataResponse FindCoordinatorRequest FindCoordinatorResponse
         ApiVersionsRequest ApiVersionsResponse CreateTopicsRequest CreateTopicsResponse
         InitProducerIdRequest InitProducerIdResponse OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse

@@ -1,0 +1,135 @@
+//! What a load changes on disk: it takes away what is no part of the log, and writes anew what does not fit it [L17].
+
+use crate::Loader;
+use crate::epochs::Epochs;
+use crate::format::{SegmentFile, SegmentKind, file};
+use crate::producers::Producers;
+use crate::segment::segment_path;
+use crate::writes::{checkpoint_ops, in_dir, index_files};
+use bytes::Bytes;
+use klamm_base::{DiskOp, Mark};
+use std::collections::BTreeSet;
+
+impl Loader {
+    /// The batches are known: what the files beside them should hold. Files that are not there, or need no look, go to
+    /// `rewrites`; those that must be compared to `unproven`.
+    pub(crate) fn derive(&mut self, wall_ms: i64) {
+        let first = self.first();
+        let snapshot = self.snapshot.as_ref().map_or(&[][..], |(_, producers)| producers);
+        self.earlier = Producers::earlier(self.guards, snapshot, first);
+        let newest = self.snapshot.as_ref().map(|(at, _)| *at);
+        let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        let stays = |at: &i64| Some(*at) == newest || bases.contains(at);
+        self.kept_snapshots = self.snapshots.iter().copied().chain(newest).filter(stays).collect();
+        let mut producers = self.earlier.clone();
+        let Some(active) = self.segments.len().checked_sub(1) else { return };
+        for index in 0..active {
+            self.segments[index].entries.iter().for_each(|entry| entry.tell(&mut producers));
+            self.expect_indexes(index, &producers);
+        }
+        let at = self.segments[active].base_offset;
+        if active > 0 && newest.is_none_or(|newest| newest < at) {
+            let path = segment_path(&self.dir, at, SegmentKind::ProducerSnapshot);
+            self.rewrites.push((path, producers.render(wall_ms)));
+            self.kept_snapshots.insert(at);
+        }
+    }
+
+    fn expect_indexes(&mut self, index: usize, producers: &Producers) {
+        let trusted = self.trusts(index);
+        let segment = &mut self.segments[index];
+        let aborted = producers.transactions.marked_within(segment.base_offset, segment.end_offset());
+        if segment.entries.is_empty() {
+            return;
+        }
+        segment.indexed = Some(segment.entries.len());
+        segment.txn_indexed = !aborted.is_empty();
+        for (kind, content) in index_files(segment, aborted, &self.config) {
+            let name = SegmentFile::new(segment.base_offset, kind).to_string();
+            let (path, is_there) = (in_dir(&self.dir, &name), self.names.contains(&name));
+            match (is_there, trusted) {
+                (true, true) => {}
+                (true, false) => self.unproven.push_back((path, content)),
+                (false, _) => self.rewrites.push((path, content)),
+            }
+        }
+    }
+
+    /// Every repair, in the order in which it must happen: segments behind the good prefix go first, and the newest first; then
+    /// what is no batch goes from the end of the last good one.
+    pub(crate) fn repair_ops(&mut self) -> Vec<DiskOp> {
+        let mut ops = self.removals();
+        ops.extend(self.cut_torn_tail());
+        ops.extend(std::mem::take(&mut self.rewrites).into_iter().map(|(path, data)| DiskOp::Write { path, data }));
+        ops.extend(self.new_checkpoint());
+        if self.segments.is_empty() && self.known.log_start > 0 {
+            let path = segment_path(&self.dir, self.known.log_start, SegmentKind::Log);
+            ops.push(DiskOp::Write { path, data: Bytes::new() });
+            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
+        }
+        if self.names.is_empty() {
+            ops.extend(parent(&self.dir).map(|path| DiskOp::SyncDir { path }));
+        }
+        ops
+    }
+
+    fn cut_torn_tail(&mut self) -> Vec<DiskOp> {
+        let torn = self.segments.last_mut().filter(|segment| segment.size < self.scan.len);
+        let Some(segment) = torn else { return Vec::new() };
+        self.observe.mark(Mark::TornTailCut);
+        segment.unsynced = true;
+        let path = segment.path.to_string();
+        vec![DiskOp::Truncate { path: path.clone(), len: segment.size }, DiskOp::Sync { path }]
+    }
+
+    fn new_checkpoint(&mut self) -> Vec<DiskOp> {
+        let first = self.first();
+        if self.segments.is_empty() {
+            self.epochs = Epochs::default();
+        } else {
+            self.epochs.raise_start(self.known.log_start.max(first));
+        }
+        let text = Bytes::from(self.epochs.render());
+        let wanted = (self.epochs != Epochs::default() || self.checkpoint.is_some()).then_some(text);
+        if wanted == self.checkpoint { Vec::new() } else { checkpoint_ops(&self.dir, &self.epochs).into() }
+    }
+
+    /// Files that do not belong to the log: segments behind the good prefix, the newest first, and left-overs.
+    fn removals(&mut self) -> Vec<DiskOp> {
+        let later = self.bases.split_off(self.segments.len());
+        let logs = later.iter().rev().map(|base| SegmentFile::new(*base, SegmentKind::Log).to_string());
+        let mut names: Vec<String> = logs.collect();
+        names.extend(self.names.iter().filter(|name| self.is_left_over(name)).cloned());
+        let mut ops: Vec<DiskOp> =
+            names.into_iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, &name) }).collect();
+        if !ops.is_empty() {
+            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
+        }
+        ops
+    }
+
+    fn is_left_over(&self, name: &str) -> bool {
+        let Some(SegmentFile { base_offset, kind, transient }) = SegmentFile::parse(name) else {
+            return name.ends_with(file::TEMPORARY);
+        };
+        // The active segment has no index while it is written to, and one of a segment that is gone is none.
+        let sealed = self.segments.iter().rev().skip(1).find(|segment| segment.base_offset == base_offset);
+        let belongs = match kind {
+            SegmentKind::Log => true,
+            SegmentKind::OffsetIndex | SegmentKind::TimeIndex => sealed.is_some_and(|sealed| sealed.indexed.is_some()),
+            SegmentKind::TxnIndex => sealed.is_some_and(|sealed| sealed.txn_indexed),
+            SegmentKind::ProducerSnapshot => self.kept_snapshots.contains(&base_offset),
+        };
+        transient.is_some() || !belongs
+    }
+
+    /// Where its first segment begins.
+    pub(crate) fn first(&self) -> i64 {
+        self.segments.first().map_or(self.known.log_start, |segment| segment.base_offset)
+    }
+}
+
+/// The directory that holds `dir`, if the path names one.
+fn parent(dir: &str) -> Option<String> {
+    dir.rsplit_once('/').map(|(parent, _)| parent.to_owned())
+}

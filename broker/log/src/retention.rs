@@ -1,0 +1,194 @@
+//! The beginning of a log: where it starts, and which segments have outlived their time [L20] [L21].
+
+use crate::format::Transient;
+use crate::log::Effect;
+use crate::segment::Segment;
+use crate::writes::in_dir;
+use crate::{Log, LogConfig};
+use bytes::Bytes;
+use klamm_base::{DiskOp, DiskRequest, Now, Observation, Outbox, SegmentFact, StartCause};
+
+/// Files that go when their delay is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Doomed {
+    /// Monotonic nanoseconds.
+    due_ns: u64,
+    paths: Vec<String>,
+}
+
+impl Log {
+    /// Records below `to` are not wanted any more; a start never goes back. `to` must be committed: at or below the high
+    /// watermark. Files go with the next [`Log::expire`].
+    pub fn raise_log_start(&mut self, now: Now, to: i64, cause: StartCause, out: &mut Outbox<DiskRequest>) {
+        assert!(to <= self.log_end, "{}: a start at {to} behind the end {}", self.dir, self.log_end);
+        if to <= self.log_start || self.failed {
+            return;
+        }
+        self.log_start = to;
+        if self.epochs.raise_start(to) {
+            self.write_checkpoint(out);
+        }
+        let (tp, wall_ms) = (self.tp, now.wall_ms);
+        self.observe.note(|| Observation::LogStartMoved { tp, to, cause, wall_ms });
+        self.check();
+    }
+
+    /// Deletes the oldest segments as far as they end at or below `high_watermark` and have gone out of date: by the start
+    /// of the log, by size, by age [L20]. The one that is written to is closed first if it is among them.
+    pub fn expire(&mut self, now: Now, high_watermark: i64, out: &mut Outbox<DiskRequest>) {
+        if self.failed || !self.quiet() {
+            return;
+        }
+        let before = self.observe.watched().then(|| (self.log_start, self.facts()));
+        let count = self.segments.len();
+        self.expire_oldest(now, high_watermark, out);
+        let Some((log_start, segments)) = before else { return };
+        let deleted = segments.iter().take_while(|fact| fact.base_offset < self.segments[0].base_offset).count() as u32;
+        assert!(self.segments.len() + deleted as usize >= count, "segments went that were not counted");
+        let LogConfig { retention_ms, retention_bytes, .. } = self.config;
+        let (tp, wall_ms) = (self.tp, now.wall_ms);
+        self.observe.note(|| Observation::RetentionRan {
+            tp,
+            wall_ms,
+            high_watermark,
+            log_start,
+            retention_ms,
+            retention_bytes,
+            segments,
+            deleted,
+        });
+    }
+
+    fn facts(&self) -> Vec<SegmentFact> {
+        let fact = |segment: &Segment| SegmentFact {
+            base_offset: segment.base_offset,
+            bytes: segment.size,
+            newest_ms: segment.newest_ms(),
+        };
+        self.segments.iter().map(fact).collect()
+    }
+
+    fn expire_oldest(&mut self, now: Now, high_watermark: i64, out: &mut Outbox<DiskRequest>) {
+        let by_start = self.oldest(high_watermark, |log, _, end| end <= log.log_start);
+        self.delete_oldest(by_start, now, StartCause::Start, out);
+        if !self.config.delete {
+            return;
+        }
+        let by_size = self.beyond_size(high_watermark);
+        self.delete_oldest(by_size, now, StartCause::RetentionBytes, out);
+        let by_age = self.oldest(high_watermark, |log, segment, _| log.is_too_old(segment, now.wall_ms));
+        self.delete_oldest(by_age, now, StartCause::RetentionMs, out);
+    }
+
+    /// How many segments, from the oldest on, are committed whole and go by `goes`, which is also told where they end.
+    fn oldest(&self, high_watermark: i64, goes: impl Fn(&Log, &Segment, i64) -> bool) -> usize {
+        let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([self.next_offset()]);
+        let segments = self.segments.iter().zip(ends);
+        segments
+            .take_while(|(segment, end)| {
+                !segment.entries.is_empty() && *end <= high_watermark && goes(self, segment, *end)
+            })
+            .count()
+    }
+
+    fn beyond_size(&self, high_watermark: i64) -> usize {
+        let Ok(wanted) = u64::try_from(self.config.retention_bytes) else { return 0 };
+        let size: u64 = self.segments.iter().map(|segment| segment.size).sum();
+        let mut surplus = size.saturating_sub(wanted);
+        let mut count = 0;
+        for segment in &self.segments[..self.oldest(high_watermark, |_, _, _| true)] {
+            let Some(left) = surplus.checked_sub(segment.size) else { break };
+            (surplus, count) = (left, count + 1);
+        }
+        count
+    }
+
+    fn is_too_old(&self, segment: &Segment, wall_ms: i64) -> bool {
+        self.config.retention_ms >= 0 && wall_ms.saturating_sub(segment.newest_ms()) > self.config.retention_ms
+    }
+
+    /// Takes the oldest `count` segments out of the log. Their files get another name one segment after the other, each
+    /// durably before the next: a power loss must not leave a hole between two of them.
+    fn delete_oldest(&mut self, count: usize, now: Now, cause: StartCause, out: &mut Outbox<DiskRequest>) {
+        if count == 0 {
+            return;
+        }
+        if count == self.segments.len() {
+            self.roll(now, self.next_offset(), out);
+            self.create_active(out);
+        }
+        let later = self.segments.split_off(count);
+        let gone = std::mem::replace(&mut self.segments, later);
+        for segment in &gone {
+            segment.entries.iter().for_each(|entry| entry.tell(&mut self.earlier));
+        }
+        let first = self.segments[0].base_offset;
+        self.earlier.transactions.forget_below(first);
+        self.producers.transactions.forget_below(first);
+        self.cuts += 1;
+        self.raise_log_start(now, first, cause, out);
+        let mut paths = Vec::new();
+        for segment in &gone {
+            paths.extend(self.doom(segment, out));
+        }
+        let due_ns = now.after_ms(self.config.file_delete_delay_ms);
+        self.doomed.push_back(Doomed { due_ns, paths });
+        self.check();
+    }
+
+    /// A segment without a batch has no file yet; where it is the only one, its name must tell where the log stands.
+    fn create_active(&mut self, out: &mut Outbox<DiskRequest>) {
+        let segment = self.segments.last_mut().expect("never empty");
+        (segment.created, segment.unsynced) = (true, true);
+        let path = segment.path.to_string();
+        self.ask(DiskOp::Write { path, data: Bytes::new() }, Effect::Nothing, out);
+        self.dir_unsynced = true;
+        self.sync_all(None, out);
+    }
+
+    /// Renames a segment's files; their names from now on.
+    fn doom(&mut self, segment: &Segment, out: &mut Outbox<DiskRequest>) -> Vec<String> {
+        let mut doomed = Vec::new();
+        for name in segment.files(&mut self.snapshots) {
+            let from = in_dir(&self.dir, &name);
+            let to = format!("{from}{}", Transient::Deleted.suffix());
+            self.ask(DiskOp::Rename { from, to: to.clone() }, Effect::Nothing, out);
+            doomed.push(to);
+        }
+        self.ask(DiskOp::SyncDir { path: self.dir.clone() }, Effect::Nothing, out);
+        doomed
+    }
+
+    /// When [`Log::deadline_came`] is wanted, monotonic nanoseconds: for a sync by `flush.ms`, or to remove files.
+    pub fn deadline(&self) -> Option<u64> {
+        if self.failed {
+            return None;
+        }
+        let flush_ms = u64::try_from(self.config.flush_ms).ok().filter(|ms| *ms < i64::MAX as u64);
+        let sync =
+            self.unsynced_since.zip(flush_ms).map(|(since, ms)| since.saturating_add(ms.saturating_mul(1_000_000)));
+        let removal = self.doomed.front().map(|doomed| doomed.due_ns);
+        [sync, removal].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn deadline_came(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
+        if self.deadline().is_none_or(|due| due > now.mono_ns) {
+            return;
+        }
+        self.remove_doomed(now.mono_ns, out);
+        if self.deadline().is_some_and(|due| due <= now.mono_ns) {
+            self.sync_all(None, out);
+            self.unsynced_since = None;
+        }
+    }
+
+    /// Removes the files that are due at `mono_ns`.
+    pub(crate) fn remove_doomed(&mut self, mono_ns: u64, out: &mut Outbox<DiskRequest>) {
+        while let Some(doomed) = self.doomed.pop_front_if(|doomed| doomed.due_ns <= mono_ns) {
+            for path in doomed.paths {
+                self.ask(DiskOp::Remove { path }, Effect::Nothing, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The log directories: their identity, the mark of a clean stop, and which partition lies where [L10] [L18].
+
+use crate::checkpoints::Checkpoints;
+use crate::disk::DiskUse;
+use crate::io::{Command, DiskId};
+use crate::node::{Cx, Node};
+use bytes::Bytes;
+use klamm_base::{DiskError, DiskOp, DiskOut, DiskResult, Uuid};
+use klamm_log::LastKnown;
+use klamm_log::format::{CleanShutdown, DirName, DirState, MetaProperties, file};
+use klamm_replica::Remembered;
+use std::collections::BTreeSet;
+
+/// What is read of a small file.
+const SMALL_FILE: u32 = 4096;
+/// What is read of a checkpoint: some hundred thousand partitions.
+const CHECKPOINT_MAX: u32 = 16 << 20;
+
+/// One directory of `log.dirs`.
+#[derive(Debug, Default)]
+pub(crate) struct LogDir {
+    pub(crate) path: String,
+    /// `directory.id` (KIP-858).
+    pub(crate) id: Uuid,
+    /// It failed: nothing in it is served any more.
+    pub(crate) offline: bool,
+    /// The last stop was clean: its logs need no recovery.
+    pub(crate) clean: bool,
+    /// Broker epoch at that stop; -1 unknown.
+    previous_epoch: i64,
+    /// Partitions that it held at the start.
+    found: BTreeSet<(String, i32)>,
+    /// Partitions in it.
+    held: usize,
+    pub(crate) checkpoints: Checkpoints,
+    /// Questions at the start that have no answer yet.
+    open: u32,
+}
+
+/// All of them, in the order of `log.dirs`.
+#[derive(Debug, Default)]
+pub(crate) struct LogDirs {
+    pub(crate) all: Vec<LogDir>,
+    /// Directories that are still being read; at the end, marks that are still being written.
+    waiting: usize,
+}
+
+/// What an own disk operation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// One of several; only its failure matters.
+    Part,
+    /// `meta.properties` was read.
+    MetaRead,
+    /// `meta.properties` was written and is durable.
+    MetaWritten,
+    /// The clean mark was read.
+    CleanRead,
+    /// The clean mark is gone, durably.
+    CleanGone,
+    /// A checkpoint was read.
+    CheckpointRead(&'static str),
+    /// The directory was listed.
+    Listed,
+    /// The clean mark stands, durably.
+    CleanWritten,
+}
+
+impl LogDirs {
+    /// The broker epoch that all marks of a clean stop agree on; -1 if there is none [K13].
+    pub(crate) fn previous_epoch(&self) -> i64 {
+        let first = self.all.first().map_or(-1, |dir| dir.previous_epoch);
+        if self.all.iter().all(|dir| dir.previous_epoch == first) { first } else { -1 }
+    }
+
+    /// The last stop was clean in every directory.
+    pub(crate) fn clean(&self) -> bool {
+        self.all.iter().all(|dir| dir.clean)
+    }
+
+    /// Where a partition lies, or is to lie: where it was found, or else in the directory with the fewest partitions.
+    pub(crate) fn place(&mut self, topic: &str, partition: i32) -> usize {
+        let key = (topic.to_owned(), partition);
+        if let Some(at) = self.all.iter().position(|dir| dir.found.contains(&key)) {
+            return at;
+        }
+        let online = self.all.iter().enumerate().filter(|(_, dir)| !dir.offline);
+        let (at, _) = online.min_by_key(|(_, dir)| dir.held).expect("a node without a directory has ended");
+        self.all[at].held += 1;
+        at
+    }
+}
+
+impl LogDir {
+    /// What an earlier life left word of for a partition.
+    pub(crate) fn remembered(&self, topic: &str, partition: i32) -> Remembered {
+        let offset = |name| self.checkpoints.loaded(name, topic, partition).unwrap_or(0);
+        let log = LastKnown {
+            clean: self.clean,
+            recovery_point: offset(file::RECOVERY_POINTS),
+            log_start: offset(file::LOG_STARTS),
+        };
+        Remembered { log, high_watermark: offset(file::HIGH_WATERMARKS) }
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+}
+
+impl Node {
+    /// Reads every directory; [`Node::run`] comes when all are read.
+    pub(crate) fn read_dirs(&mut self, cx: &mut Cx) {
+        let dirs = self.config.log_dirs.iter();
+        self.dirs.all =
+            dirs.map(|path| LogDir { path: path.clone(), previous_epoch: -1, ..LogDir::default() }).collect();
+        self.dirs.waiting = self.dirs.all.len();
+        for dir in 0..self.dirs.all.len() {
+            let path = self.dirs.all[dir].path.clone();
+            self.dir_disk(dir, Step::Part, DiskOp::CreateDir { path }, cx);
+            self.read_small(dir, Step::MetaRead, file::META_PROPERTIES, cx);
+        }
+    }
+
+    pub(crate) fn dir_disk_done(&mut self, dir: usize, step: Step, result: DiskResult, cx: &mut Cx) {
+        match (step, result) {
+            (Step::MetaRead, Err(DiskError::NotFound { .. })) => self.write_meta(dir, cx),
+            (Step::MetaRead, Ok(DiskOut::Data(data))) => self.meta_read(dir, &data, cx),
+            (Step::CleanRead, Err(DiskError::NotFound { .. })) => self.read_rest(dir, cx),
+            (Step::CleanRead, Ok(DiskOut::Data(data))) => self.clean_read(dir, &data, cx),
+            (Step::CheckpointRead(_), Err(DiskError::NotFound { .. })) => self.rest_read(dir, cx),
+            (Step::CheckpointRead(name), Ok(DiskOut::Data(data))) => {
+                self.dirs.all[dir].checkpoints.load(name, &data);
+                self.rest_read(dir, cx);
+            }
+            (Step::Listed, Ok(DiskOut::Names(names))) => self.listed(dir, &names, cx),
+            (_, Err(error)) => self.dir_failed(dir, &error, cx),
+            (Step::MetaWritten, Ok(_)) => self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx),
+            (Step::CleanGone, Ok(_)) => self.read_rest(dir, cx),
+            (Step::CleanWritten, Ok(_)) => self.marked(cx),
+            (Step::Part | Step::MetaRead | Step::CleanRead | Step::CheckpointRead(_) | Step::Listed, Ok(_)) => {}
+        }
+    }
+
+    /// A new directory gets its identity, durably, before anything else stands in it.
+    fn write_meta(&mut self, dir: usize, cx: &mut Cx) {
+        let id = Uuid(self.draws.next_u128());
+        let meta = MetaProperties {
+            written: String::new(),
+            node_id: self.config.node.0,
+            directory_id: Some(id),
+            cluster_id: self.config.cluster_id.clone(),
+        };
+        let place = &mut self.dirs.all[dir];
+        place.id = id;
+        let path = place.path.clone();
+        self.replace_file(dir, file::META_PROPERTIES, meta.to_string(), Step::Part, cx);
+        for path in parents(&path) {
+            self.dir_disk(dir, Step::Part, DiskOp::SyncDir { path }, cx);
+        }
+        self.dir_disk(dir, Step::MetaWritten, DiskOp::SyncDir { path }, cx);
+    }
+
+    fn meta_read(&mut self, dir: usize, data: &[u8], cx: &mut Cx) {
+        let path = self.dirs.all[dir].path(file::META_PROPERTIES);
+        let meta = match MetaProperties::parse(&String::from_utf8_lossy(data)) {
+            Ok(meta) => meta,
+            Err(error) => return self.fatal(format!("{path}: {error}"), cx),
+        };
+        let (node, cluster) = (self.config.node.0, &self.config.cluster_id);
+        if meta.node_id != node {
+            return self.fatal(format!("{path}: belongs to node.id {}, this is {node}", meta.node_id), cx);
+        }
+        if meta.cluster_id != *cluster {
+            return self.fatal(format!("{path}: belongs to cluster {}, this is {cluster}", meta.cluster_id), cx);
+        }
+        self.dirs.all[dir].id = meta.directory_id.unwrap_or_default();
+        self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx);
+    }
+
+    /// The mark is spent before any log is touched, so that a crash from now on counts as unclean (L18).
+    fn clean_read(&mut self, dir: usize, data: &[u8], cx: &mut Cx) {
+        let mark = CleanShutdown::parse(&String::from_utf8_lossy(data));
+        let place = &mut self.dirs.all[dir];
+        place.clean = true;
+        place.previous_epoch = mark.map_or(-1, |mark| mark.broker_epoch);
+        let (mark, path) = (place.path(file::CLEAN_SHUTDOWN), place.path.clone());
+        self.dir_disk(dir, Step::Part, DiskOp::Remove { path: mark }, cx);
+        self.dir_disk(dir, Step::CleanGone, DiskOp::SyncDir { path }, cx);
+    }
+
+    /// Checkpoints, and what lies here.
+    fn read_rest(&mut self, dir: usize, cx: &mut Cx) {
+        let path = self.dirs.all[dir].path.clone();
+        self.dirs.all[dir].open = 1 + Checkpoints::NAMES.len() as u32;
+        for name in Checkpoints::NAMES {
+            let path = self.dirs.all[dir].path(name);
+            self.dir_disk(dir, Step::CheckpointRead(name), DiskOp::Read { path, position: 0, len: CHECKPOINT_MAX }, cx);
+        }
+        self.dir_disk(dir, Step::Listed, DiskOp::List { path }, cx);
+    }
+
+    fn listed(&mut self, dir: usize, names: &[String], cx: &mut Cx) {
+        let live = names.iter().filter_map(|name| DirName::parse(name)).filter(|name| name.state == DirState::Live);
+        let place = &mut self.dirs.all[dir];
+        place.found = live.map(|name| (name.topic, name.partition)).collect();
+        place.held = place.found.len();
+        self.rest_read(dir, cx);
+    }
+
+    fn rest_read(&mut self, dir: usize, cx: &mut Cx) {
+        let place = &mut self.dirs.all[dir];
+        assert!(place.open > 0, "{}: an answer to no question", place.path);
+        place.open -= 1;
+        if place.open == 0 {
+            self.dirs.waiting -= 1;
+            if self.dirs.waiting == 0 {
+                self.run(cx);
+            }
+        }
+    }
+
+    /// Every log is closed: the checkpoints tell the next start where, and the mark that they may be believed. It carries the
+    /// broker epoch (KIP-966).
+    pub(crate) fn mark_clean(&mut self, cx: &mut Cx) {
+        let online: Vec<usize> = (0..self.dirs.all.len()).filter(|dir| !self.dirs.all[*dir].offline).collect();
+        self.dirs.waiting = online.len();
+        let text = CleanShutdown::of(self.lifecycle.broker_epoch).render();
+        for dir in online {
+            Checkpoints::NAMES.iter().for_each(|name| self.write_checkpoint(dir, name, cx));
+            let (mark, path) = (self.dirs.all[dir].path(file::CLEAN_SHUTDOWN), self.dirs.all[dir].path.clone());
+            self.dir_disk(dir, Step::Part, DiskOp::Write { path: mark.clone(), data: Bytes::from(text.clone()) }, cx);
+            self.dir_disk(dir, Step::Part, DiskOp::Sync { path: mark }, cx);
+            self.dir_disk(dir, Step::CleanWritten, DiskOp::SyncDir { path }, cx);
+        }
+    }
+
+    fn marked(&mut self, cx: &mut Cx) {
+        self.dirs.waiting -= 1;
+        if self.dirs.waiting == 0 {
+            self.stopped(cx);
+        }
+    }
+
+    /// Temporary file, sync, rename: a crash leaves the old or the new one [L11]. The directory is still to be synced.
+    pub(crate) fn replace_file(&mut self, dir: usize, name: &str, text: String, last: Step, cx: &mut Cx) {
+        let path = self.dirs.all[dir].path(name);
+        let temporary = format!("{path}{}", file::TEMPORARY);
+        self.dir_disk(dir, Step::Part, DiskOp::Write { path: temporary.clone(), data: Bytes::from(text) }, cx);
+        self.dir_disk(dir, Step::Part, DiskOp::Sync { path: temporary.clone() }, cx);
+        self.dir_disk(dir, last, DiskOp::Rename { from: temporary, to: path }, cx);
+    }
+
+    fn read_small(&mut self, dir: usize, step: Step, name: &str, cx: &mut Cx) {
+        let path = self.dirs.all[dir].path(name);
+        self.dir_disk(dir, step, DiskOp::Read { path, position: 0, len: SMALL_FILE }, cx);
+    }
+
+    pub(crate) fn dir_disk(&mut self, dir: usize, step: Step, op: DiskOp, cx: &mut Cx) {
+        let id = DiskId(self.disk.insert(DiskUse::Dir(dir as u32, step)));
+        cx.out.push(Command::Disk { id, op });
+    }
+}
+
+/// The directories above a relative one, the nearest first, down to the root: what is synced in a directory that was just
+/// made is lost with it, unless its own name is durable, too.
+fn parents(dir: &str) -> Vec<String> {
+    let parts: Vec<&str> = dir.split('/').collect();
+    (0..parts.len()).rev().map(|depth| parts[..depth].join("/")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs(found: [&[(&str, i32)]; 2]) -> LogDirs {
+        let dir = |found: &[(&str, i32)]| LogDir {
+            found: found.iter().map(|(topic, partition)| ((*topic).to_owned(), *partition)).collect(),
+            held: found.len(),
+            ..LogDir::default()
+        };
+        LogDirs { all: found.into_iter().map(dir).collect(), waiting: 0 }
+    }
+
+    #[test]
+    fn a_new_partition_goes_where_the_fewest_are_and_an_old_one_stays() {
+        let mut dirs = dirs([&[("a", 0), ("a", 1)], &[("b", 0)]]);
+        assert_eq!([dirs.place("a", 1), dirs.place("b", 0)], [0, 1]);
+        assert_eq!([dirs.place("c", 0), dirs.place("c", 1), dirs.place("c", 2)], [1, 0, 1]);
+        dirs.all[1].offline = true;
+        assert_eq!([dirs.place("d", 0), dirs.place("d", 1)], [0, 0]);
+    }
+
+    #[test]
+    fn every_directory_above_the_data_directory_is_named_down_to_the_root() {
+        assert_eq!(super::parents("data"), [""]);
+        assert_eq!(super::parents("a/b/c"), ["a/b", "a", ""]);
+    }
+}
