@@ -73,16 +73,17 @@ impl Log {
         above.into_iter().map(|at| DiskOp::Remove { path: path(at) }).collect()
     }
 
-    /// The operations that remove these segments' files, newest first, and make that durable.
+    /// The operations that remove these segments' files, newest first, each durably before the next: a power loss must not
+    /// leave a hole between two segments.
     fn removals(&mut self, segments: Vec<Segment>) -> Vec<DiskOp> {
         let mut ops = Vec::new();
         for segment in segments.iter().rev() {
             let names = segment.files(&mut self.snapshots);
             ops.extend(names.iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, name) }));
-        }
-        if !ops.is_empty() {
-            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
-            self.dir_unsynced = false;
+            if !names.is_empty() {
+                ops.push(DiskOp::SyncDir { path: self.dir.clone() });
+                self.dir_unsynced = false;
+            }
         }
         ops
     }

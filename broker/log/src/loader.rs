@@ -59,14 +59,18 @@ pub struct Loader {
     pub(crate) epochs: Epochs,
     /// What the checkpoint file says.
     pub(crate) checkpoint: Option<Bytes>,
-    /// Producer snapshots not yet looked at, by the offset that they were taken at.
-    pub(crate) snapshots: BTreeSet<i64>,
+    /// Producer snapshots not yet looked at, by the offset that they were taken at; the last is looked at next.
+    unread: Vec<i64>,
+    /// The most telling whole snapshot.
+    pub(crate) snapshot: Option<(i64, Vec<ProducerEntry>)>,
+    /// Snapshots that are whole.
+    pub(crate) whole: BTreeSet<i64>,
+    /// Snapshots to be written, and the offsets that they stand for.
+    pub(crate) new_snapshots: Vec<(i64, Bytes)>,
     /// Snapshots that stay.
     pub(crate) kept_snapshots: BTreeSet<i64>,
     /// Producers as they were below the first segment.
     pub(crate) earlier: Producers,
-    /// The newest whole snapshot.
-    pub(crate) snapshot: Option<(i64, Vec<ProducerEntry>)>,
     /// Index files yet to be compared with what they should hold.
     pub(crate) unproven: VecDeque<(String, Bytes)>,
     /// Index files to be written.
@@ -137,7 +141,9 @@ impl Loader {
             scan: Scan::default(),
             epochs: Epochs::default(),
             checkpoint: None,
-            snapshots: BTreeSet::new(),
+            unread: Vec::new(),
+            whole: BTreeSet::new(),
+            new_snapshots: Vec::new(),
             kept_snapshots: BTreeSet::new(),
             earlier: Producers::new(guards),
             snapshot: None,
@@ -311,7 +317,12 @@ impl Loader {
             // Nobody may read what there is: the log begins anew at its start [L18].
             self.segments.clear();
         }
-        self.snapshots = offsets_of(&self.names, SegmentKind::ProducerSnapshot).filter(|at| *at <= end).collect();
+        let mut snapshots: Vec<i64> = offsets_of(&self.names, SegmentKind::ProducerSnapshot).collect();
+        let first = self.first();
+        // What was known where the log begins tells most of what its batches do not tell.
+        snapshots.sort_by_key(|at| std::cmp::Reverse(if *at >= first { (0, *at) } else { (1, -*at) }));
+        snapshots.retain(|at| *at <= end);
+        self.unread = snapshots;
         if self.names.contains(file::LEADER_EPOCHS) {
             let op = DiskOp::Read { path: in_dir(&self.dir, file::LEADER_EPOCHS), position: 0, len: PIECE as u32 };
             return self.ask(Stage::ReadingEpochs, op, out);
@@ -319,15 +330,17 @@ impl Loader {
         self.next_snapshot(now, out);
     }
 
-    /// Asks for the newest snapshot that was not looked at, until one is whole.
+    /// Asks for the next snapshot: until one is whole, and after an unclean stop for all.
     fn next_snapshot(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
-        match self.snapshots.last() {
-            Some(at) if self.snapshot.is_none() => {
+        match self.unread.last() {
+            Some(at) if self.snapshot.is_none() || !self.known.clean => {
                 let path = segment_path(&self.dir, *at, SegmentKind::ProducerSnapshot);
                 let op = DiskOp::Read { path, position: 0, len: PIECE as u32 };
                 self.ask(Stage::ReadingSnapshot, op, out);
             }
             _ => {
+                // After a clean stop nobody doubts the others.
+                self.whole.extend(self.unread.drain(..));
                 self.derive(now.wall_ms);
                 self.next_index(out);
             }
@@ -360,8 +373,11 @@ impl Loader {
             Err(error) => return Err(error.into()),
         };
         if self.stage == Stage::ReadingSnapshot {
-            let at = self.snapshots.pop_last().expect("one was asked for");
-            self.snapshot = decode_producer_snapshot(&data, at).ok().map(|producers| (at, producers));
+            let at = self.unread.pop().expect("one was asked for");
+            if let Ok(producers) = decode_producer_snapshot(&data, at) {
+                self.whole.insert(at);
+                self.snapshot.get_or_insert((at, producers));
+            }
             self.next_snapshot(now, out);
         } else {
             let (path, content) = self.unproven.pop_front().expect("one was asked for");

@@ -17,26 +17,25 @@ impl Loader {
         let first = self.first();
         let snapshot = self.snapshot.as_ref().map_or(&[][..], |(_, producers)| producers);
         self.earlier = Producers::earlier(self.guards, snapshot, first);
-        let newest = self.snapshot.as_ref().map(|(at, _)| *at);
+        let used = self.snapshot.as_ref().map(|(at, _)| *at);
         let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
-        let stays = |at: &i64| Some(*at) == newest || bases.contains(at);
-        self.kept_snapshots = self.snapshots.iter().copied().chain(newest).filter(stays).collect();
+        self.kept_snapshots = self.whole.iter().copied().filter(|at| bases.contains(at)).collect();
         let mut producers = self.earlier.clone();
-        let Some(active) = self.segments.len().checked_sub(1) else { return };
-        for index in 0..active {
-            self.segments[index].entries.iter().for_each(|entry| entry.tell(&mut producers));
-            self.expect_indexes(index, &producers);
-        }
-        let at = self.segments[active].base_offset;
-        if active > 0 && newest.is_none_or(|newest| newest < at) {
-            let path = segment_path(&self.dir, at, SegmentKind::ProducerSnapshot);
-            self.rewrites.push((path, producers.render(wall_ms)));
-            self.kept_snapshots.insert(at);
+        for index in 0..self.segments.len() {
+            let base = self.segments[index].base_offset;
+            // What batches do not tell must not go with a snapshot that goes.
+            let wanted = index > 0 || used.is_some_and(|used| !bases.contains(&used));
+            if wanted && self.kept_snapshots.insert(base) {
+                self.new_snapshots.push((base, producers.render(wall_ms)));
+            }
+            if index + 1 < self.segments.len() {
+                self.segments[index].entries.iter().for_each(|entry| entry.tell(&mut producers));
+                self.expect_indexes(index, &producers);
+            }
         }
     }
 
     fn expect_indexes(&mut self, index: usize, producers: &Producers) {
-        let trusted = self.trusts(index);
         let segment = &mut self.segments[index];
         let aborted = producers.transactions.marked_within(segment.base_offset, segment.end_offset());
         if segment.entries.is_empty() {
@@ -47,7 +46,8 @@ impl Loader {
         for (kind, content) in index_files(segment, aborted, &self.config) {
             let name = SegmentFile::new(segment.base_offset, kind).to_string();
             let (path, is_there) = (in_dir(&self.dir, &name), self.names.contains(&name));
-            match (is_there, trusted) {
+            // Indexes are not synced with their segment.
+            match (is_there, self.known.clean) {
                 (true, true) => {}
                 (true, false) => self.unproven.push_back((path, content)),
                 (false, _) => self.rewrites.push((path, content)),
@@ -55,10 +55,19 @@ impl Loader {
         }
     }
 
-    /// Every repair, in the order in which it must happen: segments behind the good prefix go first, and the newest first; then
+    /// Every repair, in the order in which it must happen. Segments behind the good prefix go first, and the newest first; then
     /// what is no batch goes from the end of the last good one.
     pub(crate) fn repair_ops(&mut self) -> Vec<DiskOp> {
-        let mut ops = self.removals();
+        let mut ops = Vec::new();
+        // Others, that they were made from, may go for them.
+        for (at, data) in std::mem::take(&mut self.new_snapshots) {
+            let path = segment_path(&self.dir, at, SegmentKind::ProducerSnapshot);
+            ops.extend([DiskOp::Write { path: path.clone(), data }, DiskOp::Sync { path }]);
+        }
+        if !ops.is_empty() {
+            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
+        }
+        ops.extend(self.removals());
         ops.extend(self.cut_torn_tail());
         ops.extend(std::mem::take(&mut self.rewrites).into_iter().map(|(path, data)| DiskOp::Write { path, data }));
         ops.extend(self.new_checkpoint());

@@ -84,6 +84,13 @@ impl Node {
         self.checkpoint_later(name, cx);
     }
 
+    /// A log in this directory was cut: no checkpoint may say more than is there when the log grows again, as what grows is not
+    /// synced.
+    pub(crate) fn checkpoint_cut(&mut self, dir: usize, cx: &mut Cx) {
+        self.write_checkpoint(dir, file::RECOVERY_POINTS, cx);
+        self.write_checkpoint(dir, file::LOG_STARTS, cx);
+    }
+
     /// Writes a checkpoint if it has news.
     pub(crate) fn write_checkpoint(&mut self, dir: usize, name: &'static str, cx: &mut Cx) {
         let known = self.partitions.offsets_in(dir, name);

@@ -146,6 +146,7 @@ impl Node {
             Command::Fetched { ticket, answer } => self.fetched(ticket, answer, cx),
             Command::OffsetListed { ticket, result } => self.offset_listed(ticket, result, cx),
             Command::Alter(proposal) => self.alters.propose(slot, proposal),
+            Command::Truncated => self.checkpoint_cut(self.partitions.slot(slot).dir, cx),
             Command::Progress => self.partitions.mark(slot),
             Command::Stopped => self.replica_stopped(cx),
             Command::Failed(error) => self.dir_failed(self.partitions.slot(slot).dir, &error, cx),

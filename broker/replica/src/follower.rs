@@ -76,6 +76,7 @@ impl Replica {
         self.observe.note(|| Observation::Truncated { tp, to, high_watermark, leader_epoch, cause });
         let log = self.log.as_mut().expect("the log is loaded");
         log.truncate_fully_and_start_at(at, &mut self.disk);
+        self.truncated = true;
         self.set_high_watermark(at);
     }
 

@@ -26,6 +26,8 @@ pub struct Replica {
     pub(crate) standing: Standing,
     /// Until the log is loaded, what the checkpoint says.
     pub(crate) high_watermark: i64,
+    /// The log was cut in this step.
+    pub(crate) truncated: bool,
     /// Offsets that the leader's last answer left out: from, to.
     pub(crate) gap: Option<(i64, i64)>,
     /// DeleteRecords that wait for followers.
@@ -71,6 +73,7 @@ impl Replica {
             state: None,
             standing: Standing::Follower(Following { leader: None, leader_high_watermark: None }),
             high_watermark: remembered.high_watermark,
+            truncated: false,
             gap: None,
             deletions: Vec::new(),
             waits: Waits::default(),
@@ -113,6 +116,9 @@ impl Replica {
         // Most steps ask for nothing, and to begin a drain costs more than to look.
         if !self.disk.is_empty() {
             self.disk.drain().for_each(|request| out.push(Command::Disk(request)));
+        }
+        if std::mem::take(&mut self.truncated) {
+            out.push(Command::Truncated);
         }
         if !looks_only {
             let now_seen = self.glance();
@@ -383,6 +389,7 @@ impl Replica {
         let log = self.log.as_mut().expect("the log is loaded");
         let (before, epochs) = (log.next_offset(), log.epoch_count());
         let end = log.truncate_to(to, &mut self.disk);
+        self.truncated |= end < before;
         let by_epoch = end < before && cause == TruncationCause::DivergingEpoch;
         sometimes!(self.observe, by_epoch, Mark::TruncatedByEpoch);
         sometimes!(self.observe, log.epoch_count() + 1 < epochs, Mark::TruncatedSeveralEpochs);

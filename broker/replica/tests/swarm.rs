@@ -228,7 +228,7 @@ impl Swarm {
                 self.wire.push(Message::Answer { to, life, answer });
             }
             Command::Alter(proposal) => self.wire.push(Message::Alter { from: id, life, proposal }),
-            Command::Progress => {}
+            Command::Progress | Command::Truncated => {}
             Command::OffsetListed { .. } | Command::RecordsDeleted { .. } | Command::Stopped => {
                 panic!("nobody asked for it")
             }

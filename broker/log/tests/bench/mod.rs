@@ -7,7 +7,7 @@ use klamm_base::{
     Uuid,
 };
 use klamm_log::{LastKnown, Loader, Log, LogConfig, Progress};
-use klamm_wire::records::{Batch, BatchBuilder};
+use klamm_wire::records::{Batch, BatchBuilder, end_txn_value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -118,6 +118,11 @@ pub fn load(disk: &mut Disk, config: LogConfig, known: LastKnown, observe: Obser
     panic!("the loader asks for nothing and is not done")
 }
 
+/// Loads whole; also how many mutating operations that took.
+pub fn load_on(disk: &mut Disk, config: LogConfig, known: LastKnown) -> (Log, u64) {
+    load(disk, config, known, nobody(), u64::MAX).expect("it is not stopped")
+}
+
 pub fn nobody() -> Observe {
     Observe::nobody(Source::Node(NodeId(1)))
 }
@@ -140,5 +145,29 @@ pub fn sequenced(epoch: i16, base_sequence: i32, count: i32, timestamp: i64) -> 
         builder.push(timestamp, None, Some(&(base_sequence + i).to_be_bytes()), &[]);
     }
     builder.producer(7, epoch, base_sequence);
+    builder.build()
+}
+
+/// A batch of two records of a producer in its epoch 0.
+pub fn written(producer: i64, base_sequence: i32, transactional: bool, salt: u64) -> Batch {
+    let mut builder = BatchBuilder::new(1_000);
+    for i in 0..2 {
+        builder.push(1_000 + i, None, Some(&salt.to_be_bytes()), &[]);
+    }
+    builder.producer(producer, 0, base_sequence);
+    if transactional {
+        builder.transactional();
+    }
+    builder.build()
+}
+
+/// The marker that ends a producer's transaction.
+pub fn marker(producer: i64, committed: bool) -> Batch {
+    let kind: i16 = if committed { 1 } else { 0 };
+    let mut key = [0; 4];
+    key[2..].copy_from_slice(&kind.to_be_bytes());
+    let mut builder = BatchBuilder::new(1_000);
+    builder.push(1_000, Some(&key), Some(&end_txn_value(7)), &[]);
+    builder.producer(producer, 0, -1).transactional().control();
     builder.build()
 }

@@ -69,6 +69,11 @@ impl Disk {
         self.names.get(path).map(|content| self.contents[*content].cached.as_slice())
     }
 
+    /// All files by name with their content.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.names.iter().map(|(name, content)| (name.clone(), self.contents[*content].cached.clone())).collect()
+    }
+
     /// Names in a directory.
     pub fn list(&self, dir: &str) -> Vec<String> {
         let inside = self.names.keys().filter(|name| within(name, dir));

@@ -275,7 +275,7 @@ impl Stage {
                     broker.queue.push_back(request);
                     continue;
                 }
-                Command::Progress => continue,
+                Command::Progress | Command::Truncated => continue,
                 Command::Produced { ticket, result: Ok(at) } => format!("answers #{ticket}: at {}", at.base_offset),
                 Command::Produced { ticket, result: Err(error) } => format!("answers #{ticket}: {error}"),
                 Command::Fetched { answer, .. } => {
