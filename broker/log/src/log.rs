@@ -1,7 +1,7 @@
 //! The log itself: its state, its appends, its invariants.
 
 use crate::epochs::Epochs;
-use crate::format::TxnEntry;
+use crate::format::{ProducerEntry, TxnEntry};
 use crate::producers::{Place, Producers, Stamp};
 use crate::retention::Doomed;
 use crate::segment::Segment;
@@ -239,6 +239,11 @@ impl Log {
     /// What the producer state says of a client's batch; writes in flight count.
     pub fn check_producer(&self, batch: &Batch, now: Now) -> ProducerCheck {
         Stamp::of(batch).map_or(ProducerCheck::Accept, |stamp| self.producers.check(stamp, now.wall_ms))
+    }
+
+    /// What is known of producers, writes in flight included, by id.
+    pub fn producers(&self) -> Vec<ProducerEntry> {
+        self.producers.entries().collect()
     }
 
     /// Below this every transaction is decided, if all below `high_watermark` is committed: what a reader of committed

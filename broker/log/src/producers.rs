@@ -124,6 +124,11 @@ impl Producers {
         producers
     }
 
+    /// Every producer as a snapshot tells of it.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = ProducerEntry> {
+        self.by_id.iter().map(|(id, producer)| producer.entry(*id))
+    }
+
     /// The snapshot file, without producers that were silent for a day and have no transaction open.
     pub(crate) fn render(&self, wall_ms: i64) -> Bytes {
         let lives = |producer: &Producer| producer.open_txn.is_some() || !producer.is_expired(wall_ms);
