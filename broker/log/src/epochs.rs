@@ -64,6 +64,16 @@ impl Epochs {
         Some((self.entries[above - 1].epoch, self.entries[above].start))
     }
 
+    /// `epoch` began at `start`, before the first record that is left of it, or has none left: compaction took them.
+    pub(crate) fn began(&mut self, epoch: i32, start: i64) {
+        let at = self.entries.partition_point(|entry| entry.epoch < epoch);
+        match self.entries.get_mut(at) {
+            Some(entry) if entry.epoch == epoch => entry.start = entry.start.min(start),
+            _ => self.entries.insert(at, Entry { epoch, start }),
+        }
+        self.assert_growing();
+    }
+
     /// The log begins at `start` now: the epoch that wrote there begins there, older ones have no record. True if any changed.
     pub(crate) fn raise_start(&mut self, start: i64) -> bool {
         let below = self.entries.partition_point(|entry| entry.start <= start);

@@ -2,7 +2,7 @@
 
 use crate::Loader;
 use crate::epochs::Epochs;
-use crate::format::{SegmentFile, SegmentKind, file};
+use crate::format::{EpochStart, SegmentFile, SegmentKind, file, parse_epochs};
 use crate::producers::Producers;
 use crate::segment::segment_path;
 use crate::writes::{checkpoint_ops, in_dir, index_files};
@@ -96,11 +96,29 @@ impl Loader {
         if self.segments.is_empty() {
             self.epochs = Epochs::default();
         } else {
+            self.believe_told_epochs();
             self.epochs.raise_start(self.known.log_start.max(first));
         }
         let text = Bytes::from(self.epochs.render());
         let wanted = (self.epochs != Epochs::default() || self.checkpoint.is_some()).then_some(text);
         if wanted == self.checkpoint { Vec::new() } else { checkpoint_ops(&self.dir, &self.epochs).into() }
+    }
+
+    /// Where compaction took records, batches do not tell where an epoch began, or that there was one. The file does, and is
+    /// believed where no batch contradicts it: what it names lies in a gap.
+    fn believe_told_epochs(&mut self) {
+        let text = self.checkpoint.as_ref().map_or("", |text| std::str::from_utf8(text).unwrap_or(""));
+        for EpochStart { epoch, start } in parse_epochs(text).unwrap_or_default() {
+            let entries = || self.segments.iter().flat_map(|segment| &segment.entries);
+            let before = entries().take_while(|entry| entry.last_offset < start).last();
+            let Some(next) = entries().find(|entry| entry.last_offset >= start) else { continue };
+            let after_older = before.is_none_or(|before| before.leader_epoch < epoch) && start >= self.first();
+            let before_own = next.leader_epoch == epoch && start <= next.base_offset;
+            let in_gap = next.leader_epoch > epoch && start < next.base_offset;
+            if after_older && (before_own || in_gap) {
+                self.epochs.began(epoch, start);
+            }
+        }
     }
 
     /// Files that do not belong to the log: segments behind the good prefix, the newest first, and left-overs.
