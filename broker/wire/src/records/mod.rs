@@ -6,6 +6,7 @@ mod compress;
 mod control;
 mod header;
 mod iter;
+mod retain;
 mod validate;
 
 pub use batch::{Batch, Split, SplitWhole, split, split_whole};
@@ -14,4 +15,5 @@ pub use compress::{Codec, Compression, UNPACKED_LIMIT, UNPACKING_SCRATCH, compre
 pub use control::{ControlType, control_batch, end_txn_value, leader_change, read_leader_change};
 pub use header::{BatchHeader, HEADER_LEN};
 pub use iter::{Record, Records, records};
+pub use retain::{RawRecord, raw_records};
 pub use validate::{RecordError, Refused, Rules, sole_batch, validate};
