@@ -15,11 +15,23 @@ pub enum Guard {
     /// Until the controller has confirmed that a member left the ISR, that member holds the high watermark back (KIP-497).
     /// Off: the leader counts without it as soon as it has asked.
     ConfirmedIsrShrink,
+    /// Compaction keeps a tombstone until `delete.retention.ms` after the first clean that met it (KIP-534).
+    /// Off: the first clean that meets it drops it, and who has not read it yet keeps a deleted key for ever.
+    TombstoneHorizon,
+    /// Compaction keeps the marker of a transaction until all data of it is gone and its horizon has passed (KIP-534).
+    /// Off: the first clean that meets it drops it, though its data is there.
+    MarkerHorizon,
 }
 
 impl Guard {
     /// Every guard, in the order in which lists print them.
-    pub const ALL: [Guard; 3] = [Guard::EpochTruncation, Guard::DuplicateWindow, Guard::ConfirmedIsrShrink];
+    pub const ALL: [Guard; 5] = [
+        Guard::EpochTruncation,
+        Guard::DuplicateWindow,
+        Guard::ConfirmedIsrShrink,
+        Guard::TombstoneHorizon,
+        Guard::MarkerHorizon,
+    ];
 
     /// The name that `--without` takes.
     pub fn name(self) -> &'static str {
@@ -27,6 +39,8 @@ impl Guard {
             Guard::EpochTruncation => "epoch-truncation",
             Guard::DuplicateWindow => "duplicate-window",
             Guard::ConfirmedIsrShrink => "confirmed-isr-shrink",
+            Guard::TombstoneHorizon => "tombstone-horizon",
+            Guard::MarkerHorizon => "marker-horizon",
         }
     }
 
@@ -42,6 +56,12 @@ impl Guard {
             Guard::ConfirmedIsrShrink => {
                 "a leader counts a member of the ISR until the controller has confirmed that it left (A09, KIP-497: acknowledged records lost)"
             }
+            Guard::TombstoneHorizon => {
+                "compaction keeps tombstones for delete.retention.ms (L01, KAFKA-4529: slow readers keep deleted keys)"
+            }
+            Guard::MarkerHorizon => {
+                "compaction keeps a transaction's marker while its data is there, and for its horizon (L03, KIP-534: aborted reads, open ends)"
+            }
         }
     }
 
@@ -51,6 +71,8 @@ impl Guard {
             Guard::EpochTruncation => "A01 KIP-101",
             Guard::DuplicateWindow => "P03 KAFKA-5494",
             Guard::ConfirmedIsrShrink => "A09 KIP-497",
+            Guard::TombstoneHorizon => "L01 KAFKA-4529",
+            Guard::MarkerHorizon => "L03 KIP-534",
         }
     }
 
@@ -61,6 +83,8 @@ impl Guard {
             Guard::EpochTruncation => 2,
             Guard::DuplicateWindow => 2,
             Guard::ConfirmedIsrShrink => 2,
+            Guard::TombstoneHorizon => 1,
+            Guard::MarkerHorizon => 2,
         }
     }
 
