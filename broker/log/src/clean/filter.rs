@@ -85,11 +85,6 @@ impl Filter {
         }
         Ok(Left::Changed(header.keeping(&kept, horizon)))
     }
-
-    /// As [`Verdicts::take_remaining`].
-    pub(crate) fn take_remaining(&mut self) -> Vec<TxnEntry> {
-        self.verdicts.take_remaining()
-    }
 }
 
 impl Rules {

@@ -1,6 +1,7 @@
 //! What a clean does to a batch, rule by rule.
 
 use super::filter::LastOf;
+use super::index::{aborted_in, keys_of};
 use super::{Filter, Left, OffsetMap, Rules};
 use crate::format::TxnEntry;
 use klamm_base::{Guard, Guards};
@@ -36,10 +37,6 @@ fn marker(offset: i64, producer: i64, kind: ControlType) -> Batch {
     builder.control().transactional().at(offset, 2).build()
 }
 
-fn aborted(producer_id: i64, first_offset: i64, last_offset: i64) -> TxnEntry {
-    TxnEntry { producer_id, first_offset, last_offset, last_stable_offset: last_offset + 1 }
-}
-
 /// A log, and what its cleaner goes by.
 struct Log {
     batches: Vec<Batch>,
@@ -55,7 +52,7 @@ impl Log {
     fn of(batches: &[Batch]) -> Log {
         Log {
             batches: batches.to_vec(),
-            aborted: Vec::new(),
+            aborted: aborted_in(batches),
             producers: BTreeMap::new(),
             upper_bound: 1_000,
             guards: Guards::default(),
@@ -65,7 +62,7 @@ impl Log {
 
     /// Cleans it all; what is left of each batch. The log then holds what was left.
     fn clean(&mut self, now_ms: i64) -> Vec<Left> {
-        let keys = super::index::keys_of(&self.batches, &self.aborted, self.first_dirty);
+        let keys = keys_of(&self.batches, &self.aborted, self.first_dirty);
         let rules = Rules {
             keys,
             producers: self.producers.clone(),
@@ -76,13 +73,13 @@ impl Log {
         };
         let mut filter = Filter::new(rules, self.aborted.clone());
         let left: Vec<Left> = self.batches.iter().map(|batch| filter.take(batch).expect("sound bytes")).collect();
-        self.aborted = filter.take_remaining();
         let after = |(batch, left): (&Batch, &Left)| match left {
             Left::Same => Some(batch.clone()),
             Left::Changed(batch) => Some(batch.clone()),
             Left::Nothing => None,
         };
         self.batches = self.batches.iter().zip(&left).filter_map(after).collect();
+        self.aborted = aborted_in(&self.batches);
         left
     }
 
@@ -203,12 +200,10 @@ fn without_its_guard_a_tombstone_goes_at_once() {
 fn aborted_records_go_at_once_and_their_marker_after_its_horizon() {
     let mut log =
         Log::of(&[transactional(0, 7, &["a", "b"]), marker(2, 7, ControlType::Abort), batch(3, &[("z", Some("1"))])]);
-    log.aborted = vec![aborted(7, 0, 2)];
     assert_eq!(log.clean(NOW), [Left::Nothing, Left::Same, Left::Same], "no horizon while its data was there");
-    assert_eq!(log.aborted, [aborted(7, 0, 2)], "a reader of the old segment may still ask");
+    assert_eq!(log.aborted, [], "what is gone need not be told");
     log.clean(NOW);
     assert_eq!(log.batches[0].header.delete_horizon(), Some(NOW + RETENTION), "now that all of it is gone");
-    assert_eq!(log.aborted, []);
     assert_eq!(log.clean(NOW + RETENTION - 1), [Left::Same, Left::Same]);
     assert_eq!(log.clean(NOW + RETENTION), [Left::Nothing, Left::Same]);
 }
@@ -217,7 +212,6 @@ fn aborted_records_go_at_once_and_their_marker_after_its_horizon() {
 fn an_aborted_record_supersedes_nothing() {
     let mut log =
         Log::of(&[batch(0, &[("a", Some("1"))]), transactional(1, 7, &["a"]), marker(2, 7, ControlType::Abort)]);
-    log.aborted = vec![aborted(7, 1, 2)];
     log.clean(NOW);
     assert_eq!(log.offsets(), [0, 2]);
 }
@@ -269,10 +263,8 @@ fn two_transactions_of_one_producer_are_told_apart() {
         marker(4, 7, ControlType::Commit),
         marker(5, 8, ControlType::Abort),
     ]);
-    log.aborted = vec![aborted(8, 3, 5), aborted(7, 0, 1)];
     log.clean(NOW);
     assert_eq!(log.offsets(), [1, 2, 4, 5]);
-    assert_eq!(log.aborted, [aborted(7, 0, 1), aborted(8, 3, 5)]);
 }
 
 #[test]

@@ -41,6 +41,15 @@ impl Index {
     }
 }
 
+/// The aborted transactions that the batches of a log tell of.
+#[cfg(test)]
+pub(super) fn aborted_in(batches: &[Batch]) -> Vec<TxnEntry> {
+    use crate::format::{EndMarker, ProducerTable};
+    let mut table = ProducerTable::default();
+    let mut tell = |batch: &Batch| table.push(&batch.header, EndMarker::of(batch).expect("a sound marker"));
+    batches.iter().filter_map(&mut tell).collect()
+}
+
 /// The map of a whole log.
 #[cfg(test)]
 pub(super) fn keys_of(batches: &[Batch], aborted: &[TxnEntry], first_dirty: i64) -> OffsetMap {

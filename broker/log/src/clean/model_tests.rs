@@ -1,7 +1,7 @@
 //! Any log that is cleaned tells the same as a map of its last values.
 
 use super::filter::LastOf;
-use super::index::keys_of;
+use super::index::{aborted_in, keys_of};
 use super::{Filter, Left, Rules};
 use crate::format::TxnEntry;
 use klamm_base::Guards;
@@ -85,11 +85,11 @@ impl Written {
         key[2..].copy_from_slice(&(kind as i16).to_be_bytes());
         let mut builder = BatchBuilder::new(0);
         builder.push(1_000, Some(&key), Some(&[0; 6]), &[]).producer(producer_id, 0, -1).transactional().control();
-        let (last_offset, last_stable_offset) = (self.next_offset, self.next_offset + 1);
+        self.push(builder.at(self.next_offset, 0).build());
         if !commit {
+            let (last_offset, last_stable_offset) = (self.next_offset - 1, self.next_offset);
             self.aborted.push(TxnEntry { producer_id, first_offset, last_offset, last_stable_offset });
         }
-        self.push(builder.at(last_offset, 0).build());
     }
 
     fn push(&mut self, batch: Batch) {
@@ -116,7 +116,7 @@ impl Written {
                 Left::Nothing => {}
             }
         }
-        Written { batches, aborted: filter.take_remaining(), ..self.clone() }
+        Written { aborted: aborted_in(&batches), batches, ..self.clone() }
     }
 
     /// What a reader of committed records gets, from the start on.
