@@ -10,7 +10,6 @@
 //!
 //! Labels such as `[L14]` are those of the semantics notes.
 
-#[allow(dead_code, unused_imports, reason = "the machine that performs it is the next step")]
 mod clean;
 mod config;
 mod cut;

@@ -34,10 +34,10 @@ impl Index {
         Ok(self.keys.take(&raw_records(&batch.header, &plain)?, next))
     }
 
-    /// The map. All below `end` was taken: what follows the last batch is a gap.
-    pub(crate) fn finish(mut self, end: i64) -> OffsetMap {
+    /// Hands over the map. All below `end` was taken: what follows the last batch is a gap.
+    pub(crate) fn finish(&mut self, end: i64) -> OffsetMap {
         self.keys.skip_to(end);
-        self.keys
+        std::mem::take(&mut self.keys)
     }
 }
 

@@ -9,7 +9,7 @@ const ENTRY_BYTES: u64 = 24;
 
 /// The offset map of one clean [L24]. Keys are remembered by their MD5, as in Kafka: two that share it by chance are not to
 /// be expected among any number of keys that a disk can hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct OffsetMap {
     /// Keys that fit.
     capacity: usize,

@@ -15,33 +15,33 @@ pub(crate) struct Facts {
 
 /// How old a record must be, and may get, before it is cleaned. Milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lags {
+pub struct Lags {
     /// `min.compaction.lag.ms`.
-    pub(crate) min_ms: i64,
+    pub min_ms: i64,
     /// `max.compaction.lag.ms`.
-    pub(crate) max_ms: i64,
+    pub max_ms: i64,
 }
 
 /// Where a clean of a log would begin and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Survey {
+pub struct Survey {
     /// The first dirty offset: what the checkpoint says, if it can be believed.
-    pub(crate) first_dirty: i64,
+    pub first_dirty: i64,
     /// The checkpoint lies outside of the log, and must be written anew.
-    pub(crate) reset: bool,
-    /// Where the uncleanable part begins: always with a segment. At `first_dirty` if all of it is.
-    pub(crate) end: i64,
+    pub reset: bool,
+    /// Where the uncleanable part begins: with a segment. At `first_dirty` if nothing can be cleaned.
+    pub upper_bound: i64,
     /// In segments that begin below `first_dirty`.
-    pub(crate) clean_bytes: u64,
-    /// In segments from there to `end`.
-    pub(crate) dirty_bytes: u64,
+    pub clean_bytes: u64,
+    /// In segments from there to `upper_bound`.
+    pub dirty_bytes: u64,
     /// Something dirty is older than `max.compaction.lag.ms`.
-    pub(crate) overdue: bool,
+    pub overdue: bool,
 }
 
 impl Survey {
     /// Dirty bytes per bytes that can be cleaned at all; 0 if there are none.
-    pub(crate) fn dirty_ratio(&self) -> f64 {
+    pub fn dirty_ratio(&self) -> f64 {
         match self.clean_bytes + self.dirty_bytes {
             0 => 0.0,
             all => self.dirty_bytes as f64 / all as f64,
@@ -49,7 +49,7 @@ impl Survey {
     }
 
     /// True if a clean is due. `min_ratio` is `min.cleanable.dirty.ratio`.
-    pub(crate) fn is_due(&self, min_ratio: f64) -> bool {
+    pub fn is_due(&self, min_ratio: f64) -> bool {
         (self.overdue && self.dirty_bytes > 0) || self.dirty_ratio() > min_ratio
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn survey(
         .flatten();
     let bound = too_new.map_or(active, |segment| segment.base_offset).min(active).min(last_stable_offset);
     // Only whole segments are cleaned: what holds the bound waits for the next time.
-    let end = segments[containing(segments, bound)].base_offset.max(first_dirty);
+    let upper_bound = segments[containing(segments, bound)].base_offset.max(first_dirty);
     let size = |wanted: &dyn Fn(i64) -> bool, segments: &[Facts]| -> u64 {
         segments.iter().filter(|segment| wanted(segment.base_offset)).map(|segment| segment.bytes).sum()
     };
@@ -81,9 +81,9 @@ pub(crate) fn survey(
     Survey {
         first_dirty,
         reset: checkpoint.is_some() && known.is_none(),
-        end,
+        upper_bound,
         clean_bytes: size(&|base| base < first_dirty, segments),
-        dirty_bytes: if end > first_dirty { size(&|base| base < end, dirty) } else { 0 },
+        dirty_bytes: if upper_bound > first_dirty { size(&|base| base < upper_bound, dirty) } else { 0 },
         overdue: oldest.is_some_and(|oldest| oldest < now_ms.saturating_sub(lags.max_ms.max(0))),
     }
 }
@@ -118,28 +118,28 @@ mod tests {
     #[test]
     fn the_active_segment_is_never_cleaned() {
         let all = of(350, None, NO_LAGS, 20_000);
-        assert_eq!((all.first_dirty, all.end, all.clean_bytes, all.dirty_bytes), (0, 300, 0, 3_000));
+        assert_eq!((all.first_dirty, all.upper_bound, all.clean_bytes, all.dirty_bytes), (0, 300, 0, 3_000));
         assert_eq!(all.dirty_ratio(), 1.0);
         let none = of(350, Some(300), NO_LAGS, 20_000);
-        assert_eq!((none.end, none.dirty_bytes, none.dirty_ratio()), (300, 0, 0.0));
+        assert_eq!((none.upper_bound, none.dirty_bytes, none.dirty_ratio()), (300, 0, 0.0));
     }
 
     #[test]
     fn nothing_undecided_is_cleaned() {
-        assert_eq!(of(250, None, NO_LAGS, 20_000).end, 200, "the segment with the last stable offset waits");
-        assert_eq!(of(200, None, NO_LAGS, 20_000).end, 200);
+        assert_eq!(of(250, None, NO_LAGS, 20_000).upper_bound, 200, "the segment with the last stable offset waits");
+        assert_eq!(of(200, None, NO_LAGS, 20_000).upper_bound, 200);
         let none = of(99, None, NO_LAGS, 20_000);
-        assert_eq!((none.end, none.dirty_bytes), (0, 0));
+        assert_eq!((none.upper_bound, none.dirty_bytes), (0, 0));
         let behind = of(150, Some(200), NO_LAGS, 20_000);
-        assert_eq!((behind.end, behind.dirty_bytes), (200, 0), "the end is never below the first dirty offset");
+        assert_eq!((behind.upper_bound, behind.dirty_bytes), (200, 0), "the end is never below the first dirty offset");
     }
 
     #[test]
     fn a_segment_younger_than_the_least_lag_waits_and_all_behind_it() {
         let lags = |min_ms| Lags { min_ms, ..NO_LAGS };
-        assert_eq!(of(350, None, lags(1_000), 12_900).end, 200, "11 900 is a second old, 12 900 is not");
-        assert_eq!(of(350, None, lags(1_000), 12_899).end, 100);
-        assert_eq!(of(350, None, lags(1_000), 13_900).end, 300);
+        assert_eq!(of(350, None, lags(1_000), 12_900).upper_bound, 200, "11 900 is a second old, 12 900 is not");
+        assert_eq!(of(350, None, lags(1_000), 12_899).upper_bound, 100);
+        assert_eq!(of(350, None, lags(1_000), 13_900).upper_bound, 300);
     }
 
     #[test]
