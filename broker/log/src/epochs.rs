@@ -1,5 +1,6 @@
 //! Which leader epoch wrote which offsets: the leader-epoch cache (KIP-101, KIP-279).
 
+use crate::format::EpochStart;
 use std::fmt::Write;
 
 /// An epoch and the offset of its first record.
@@ -64,16 +65,6 @@ impl Epochs {
         Some((self.entries[above - 1].epoch, self.entries[above].start))
     }
 
-    /// `epoch` began at `start`, before the first record that is left of it, or has none left: compaction took them.
-    pub(crate) fn began(&mut self, epoch: i32, start: i64) {
-        let at = self.entries.partition_point(|entry| entry.epoch < epoch);
-        match self.entries.get_mut(at) {
-            Some(entry) if entry.epoch == epoch => entry.start = entry.start.min(start),
-            _ => self.entries.insert(at, Entry { epoch, start }),
-        }
-        self.assert_growing();
-    }
-
     /// The log begins at `start` now: the epoch that wrote there begins there, older ones have no record. True if any changed.
     pub(crate) fn raise_start(&mut self, start: i64) -> bool {
         let below = self.entries.partition_point(|entry| entry.start <= start);
@@ -83,6 +74,16 @@ impl Epochs {
         self.entries[0].start = self.entries[0].start.max(start);
         self.assert_growing();
         changed
+    }
+
+    /// Adds what else is known of epochs: none of it contradicts a record.
+    pub(crate) fn recall(&mut self, known: impl Iterator<Item = EpochStart>) {
+        let mut all: Vec<Entry> = std::mem::take(&mut self.entries);
+        all.extend(known.map(|known| Entry { epoch: known.epoch, start: known.start }));
+        all.sort_unstable_by_key(|entry| (entry.start, entry.epoch));
+        for Entry { epoch, start } in all {
+            self.assign(epoch, start);
+        }
     }
 
     /// The log was cut to `end`: epochs that begin there or later have no record. True if any went.

@@ -2,7 +2,7 @@
 //!
 //! The log plans, the driver writes. An append yields disk operations and moves [`Log::next_offset`]; the completion of
 //! the write moves [`Log::log_end_offset`]. A read yields a range of a file. A load is [`Loader`], a machine that asks for
-//! List, Len and Read and repairs what a crash left behind. Nothing here touches a disk.
+//! List, Len and Read and repairs what a crash left behind; [`Cleaner`] is another, which compacts. Nothing here touches a disk.
 //!
 //! In memory a log keeps one small entry for each batch (about a hundred bytes): that list is the offset index, the time
 //! index, and the source from which producer state and epochs are derived anew after a cut. The index files are written when
@@ -26,6 +26,7 @@ mod transactions;
 mod types;
 mod writes;
 
+pub use clean::{CleanError, CleanOrders, Cleaned, Cleaner, Lags, Survey};
 pub use config::LogConfig;
 pub use loader::{LastKnown, Loader};
 pub use log::Log;

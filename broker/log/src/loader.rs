@@ -35,7 +35,8 @@ pub struct LastKnown {
 /// below the recovery point. The log ends at the first batch that is damaged, out of order, or of an older leader epoch than
 /// the one before it (which only a lost cut can leave); what follows is removed, the newest segment first, so that a crash on
 /// the way leaves a log that the next load cuts at the same place. Epochs, indexes and producers are derived from the
-/// batches; of producers whose batches are deleted the newest whole snapshot tells. Loading twice is loading once.
+/// batches; of producers whose batches are deleted the newest whole snapshot tells, of epochs whose batches compaction took the
+/// checkpoint. A swap of cleaned segments that was cut short is completed or undone first. Loading twice is loading once.
 ///
 /// Stricter than Kafka: offsets must follow each other without a gap where nothing was synced and the topic is not compacted. A
 /// segment that lost its end in a power loss, at the end of a batch, shows in nothing else.
@@ -54,6 +55,8 @@ pub struct Loader {
     pub(crate) names: BTreeSet<String>,
     /// Base offsets of the segment files, sorted; `segments` covers the first of them.
     pub(crate) bases: Vec<i64>,
+    /// Segments that were cleaned into the one before them.
+    pub(crate) replaced: Vec<i64>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) scan: Scan,
     pub(crate) epochs: Epochs,
@@ -84,6 +87,8 @@ enum Stage {
     New,
     Making,
     Listing,
+    /// Swaps that a crash interrupted are undone or completed.
+    Swapping,
     Measuring,
     Reading,
     ReadingEpochs,
@@ -137,6 +142,7 @@ impl Loader {
             asked: None,
             names: BTreeSet::new(),
             bases: Vec::new(),
+            replaced: Vec::new(),
             segments: Vec::new(),
             scan: Scan::default(),
             epochs: Epochs::default(),
@@ -168,8 +174,11 @@ impl Loader {
             return self.extra_read(done, now, out);
         }
         let answer = done.result?;
-        if self.stage == Stage::Repairing {
+        if self.stage == Stage::Repairing || self.stage == Stage::Swapping {
             assert!(self.repairs.remove(&done.ticket), "{}: a completion of nothing", self.dir);
+            if self.stage == Stage::Swapping && self.repairs.is_empty() {
+                self.next_segment(now, out);
+            }
             return Ok(self.finish(now));
         }
         assert_eq!(self.asked.take(), Some(done.ticket), "{}: a completion of nothing", self.dir);
@@ -190,20 +199,29 @@ impl Loader {
     }
 
     fn listed(&mut self, names: Vec<String>, now: Now, out: &mut Outbox<DiskRequest>) {
-        self.bases = offsets_of(&names, SegmentKind::Log).collect();
-        self.bases.sort_unstable();
         self.names = names.into_iter().collect();
-        self.next_segment(now, out);
+        let ops = self.end_swaps();
+        self.bases = offsets_of(&self.names, SegmentKind::Log).collect();
+        self.bases.sort_unstable();
+        if ops.is_empty() {
+            return self.next_segment(now, out);
+        }
+        self.stage = Stage::Swapping;
+        self.ask_repairs(ops, out);
     }
 
     /// Goes on with the next segment file, if there is one and it continues the one before.
     fn next_segment(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
         let end = self.segments.last().map(Segment::end_offset);
-        let Some(&base) = self.bases.get(self.segments.len()) else {
+        let next = self.segments.len();
+        while end.is_some_and(|end| self.bases.get(next).is_some_and(|base| *base < end)) {
+            self.replaced.push(self.bases.remove(next));
+        }
+        let Some(&base) = self.bases.get(next) else {
             return self.scanned(now, out);
         };
         let may_skip = self.config.compact || self.was_synced(base);
-        if end.is_some_and(|end| end > base || (end < base && !may_skip)) {
+        if end.is_some_and(|end| end < base && !may_skip) {
             return self.scanned(now, out);
         }
         let mut segment = Segment::new(&self.dir, base, now.wall_ms);
@@ -391,9 +409,14 @@ impl Loader {
 
     /// Asks for every repair.
     fn repair(&mut self, out: &mut Outbox<DiskRequest>) {
-        assert!(self.repairs.is_empty(), "{}: repaired twice", self.dir);
         self.stage = Stage::Repairing;
-        for op in self.repair_ops() {
+        let ops = self.repair_ops();
+        self.ask_repairs(ops, out);
+    }
+
+    fn ask_repairs(&mut self, ops: Vec<DiskOp>, out: &mut Outbox<DiskRequest>) {
+        assert!(self.repairs.is_empty(), "{}: repaired twice", self.dir);
+        for op in ops {
             let ticket = self.ticket();
             self.repairs.insert(ticket);
             out.push(DiskRequest { ticket, op });

@@ -10,6 +10,7 @@ use crate::{LogConfig, ProducerCheck, ReadPlan};
 use klamm_base::{DiskRequest, ErrorCode, Now, Observe, Outbox, Ticket, TopicPartition, chain};
 use klamm_wire::records::{Batch, BatchHeader};
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 
 /// One partition's log, loaded. See the crate's documentation.
 ///
@@ -45,18 +46,21 @@ pub struct Log {
     /// Mutating operations in flight, in the order in which they were asked for.
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) cuts_in_flight: u32,
-    /// How often the log was cut: a read from before a cut is void.
+    /// How often the log was cut, lost its beginning or was cleaned: a read from before is void.
     pub(crate) cuts: u64,
+    /// What begins here is being replaced by its cleaned likeness: its files have no certain names.
+    pub(crate) swapping: Option<Range<i64>>,
     pub(crate) reads: Vec<OpenRead>,
     pub(crate) next_ticket: u64,
     pub(crate) failed: bool,
 }
 
-/// A read in flight, and the disk operation that brings it: others that ask for the same range share it.
+/// A read in flight, and the disk operation that brings it: others that ask for the same range share it. Without one it
+/// waits for a swap, after which it must be asked anew.
 #[derive(Debug)]
 pub(crate) struct OpenRead {
     pub(crate) ticket: Ticket,
-    pub(crate) operation: Ticket,
+    pub(crate) operation: Option<Ticket>,
     pub(crate) plan: ReadPlan,
 }
 
@@ -81,6 +85,8 @@ pub(crate) enum Effect {
     },
     /// A cut is on disk.
     Cut,
+    /// A cleaned segment is in its place.
+    Swapped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +153,7 @@ impl Log {
             pending: VecDeque::new(),
             cuts_in_flight: 0,
             cuts: 0,
+            swapping: None,
             reads: Vec::new(),
             next_ticket,
             failed: false,
@@ -382,7 +389,7 @@ impl Log {
                     *to = (*to).min(end);
                     promised.iter_mut().for_each(|promised| promised.to = promised.to.min(end));
                 }
-                Effect::Nothing | Effect::Cut => {}
+                Effect::Nothing | Effect::Cut | Effect::Swapped => {}
             }
         }
     }

@@ -131,10 +131,14 @@ impl Producers {
 
     /// The snapshot file, without producers that were silent for a day and have no transaction open.
     pub(crate) fn render(&self, wall_ms: i64) -> Bytes {
-        let lives = |producer: &Producer| producer.open_txn.is_some() || !producer.is_expired(wall_ms);
-        let living = self.by_id.iter().filter(|(_, producer)| lives(producer));
-        let entries: Vec<ProducerEntry> = living.map(|(id, producer)| producer.entry(*id)).collect();
+        let entries: Vec<ProducerEntry> = self.living(wall_ms).map(|(id, producer)| producer.entry(id)).collect();
         encode_producer_snapshot(&entries).into()
+    }
+
+    /// Producers by id, without those that were silent for a day and have no transaction open.
+    pub(crate) fn living(&self, wall_ms: i64) -> impl Iterator<Item = (i64, &Producer)> {
+        let lives = move |producer: &Producer| producer.open_txn.is_some() || !producer.is_expired(wall_ms);
+        self.by_id.iter().filter(move |(_, producer)| lives(producer)).map(|(id, producer)| (*id, producer))
     }
 
     /// A batch is in the log, or on its way there.

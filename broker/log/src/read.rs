@@ -55,19 +55,32 @@ impl Log {
     pub fn start_read(&mut self, plan: ReadPlan, out: &mut Outbox<DiskRequest>) -> Ticket {
         assert!(plan.len > 0, "a read of nothing");
         let ticket = self.ticket();
-        let shared = self.reads.iter().find(|read| read.plan == plan).map(|read| read.operation);
+        if self.swapping.as_ref().is_some_and(|range| range.contains(&plan.base_offset)) {
+            self.reads.push(OpenRead { ticket, operation: None, plan });
+            return ticket;
+        }
+        let shared = self.reads.iter().find(|read| read.plan == plan).and_then(|read| read.operation);
         if shared.is_none() {
             let ReadPlan { ref path, position, len, .. } = plan;
             out.push(DiskRequest { ticket, op: DiskOp::Read { path: String::from(&**path), position, len } });
         }
-        self.reads.push(OpenRead { ticket, operation: shared.unwrap_or(ticket), plan });
+        self.reads.push(OpenRead { ticket, operation: shared.or(Some(ticket)), plan });
         ticket
+    }
+
+    /// The files of the range that was swapped have their names: who waited for it may ask.
+    pub(crate) fn end_swap(&mut self, progress: &mut Outbox<Progress>) {
+        assert!(self.swapping.take().is_some(), "{}: the end of no swap", self.dir);
+        for read in self.reads.extract_if(.., |read| read.operation.is_none()) {
+            progress.push(Progress::Read { ticket: read.ticket, result: Err(ReadError::Again) });
+        }
+        progress.push(Progress::Swapped);
     }
 
     /// Ends the reads that this completion brings; false if there are none.
     pub(crate) fn read_done(&mut self, done: &DiskDone, progress: &mut Outbox<Progress>) -> bool {
         let before = self.reads.len();
-        while let Some(at) = self.reads.iter().position(|read| read.operation == done.ticket) {
+        while let Some(at) = self.reads.iter().position(|read| read.operation == Some(done.ticket)) {
             let OpenRead { ticket, plan, .. } = self.reads.remove(at);
             progress.push(Progress::Read { ticket, result: self.finish_read(&plan, done.result.clone()) });
         }
@@ -113,12 +126,14 @@ impl Log {
         readable.then_some(TimestampHit { base_offset, last_offset, max_timestamp, leader_epoch })
     }
 
-    /// The batch that holds `offset`, as its segment and place in it; `None` beyond the end.
-    fn locate(&self, offset: i64) -> Option<(&Segment, usize)> {
+    /// The batch that holds `offset`, or the first one behind it where compaction left a gap, as its segment and place in it;
+    /// `None` beyond the end.
+    pub(crate) fn locate(&self, offset: i64) -> Option<(&Segment, usize)> {
         let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
-        let segment = &self.segments[after.checked_sub(1)?];
-        let index = segment.entries.partition_point(|entry| entry.last_offset < offset);
-        (index < segment.entries.len()).then_some((segment, index))
+        self.segments[after.checked_sub(1)?..].iter().find_map(|segment| {
+            let index = segment.entries.partition_point(|entry| entry.last_offset < offset);
+            (index < segment.entries.len()).then_some((segment, index))
+        })
     }
 
     /// All batches from the one that holds `offset` on, in flight or not.

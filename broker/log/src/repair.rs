@@ -2,15 +2,52 @@
 
 use crate::Loader;
 use crate::epochs::Epochs;
-use crate::format::{EpochStart, SegmentFile, SegmentKind, file, parse_epochs};
+use crate::format::{EpochStart, SegmentFile, SegmentKind, Transient, file, parse_epochs};
 use crate::producers::Producers;
-use crate::segment::segment_path;
+use crate::segment::{Entry, segment_path};
 use crate::writes::{checkpoint_ops, in_dir, index_files};
 use bytes::Bytes;
 use klamm_base::{DiskOp, Mark};
 use std::collections::BTreeSet;
 
 impl Loader {
+    /// Ends what a crash left of a swap, before anything is read [L17]. As long as a file ends in `.cleaned`, files with that or
+    /// a higher base offset that end in `.swap` are not all of a new segment: they go, and the old segments count. Otherwise
+    /// the new segment counts. Old ones that it was made from show by their offsets, and go with the other repairs.
+    pub(crate) fn end_swaps(&mut self) -> Vec<DiskOp> {
+        let files: Vec<SegmentFile> = self.names.iter().filter_map(|name| SegmentFile::parse(name)).collect();
+        let of = |state: Transient| files.iter().filter(move |file| file.transient == Some(state));
+        let undone = of(Transient::Cleaned).map(|file| file.base_offset).min().unwrap_or(i64::MAX);
+        let (whole, part): (Vec<_>, Vec<_>) = of(Transient::Swap).partition(|file| file.base_offset < undone);
+        let mut ops = Vec::new();
+        self.remove_files(part.into_iter().copied(), &mut ops);
+        self.remove_files(of(Transient::Cleaned).copied(), &mut ops);
+        let logs = whole.iter().filter(|file| file.kind == SegmentKind::Log);
+        let indexes = [SegmentKind::OffsetIndex, SegmentKind::TimeIndex, SegmentKind::TxnIndex];
+        let old: Vec<SegmentFile> =
+            logs.flat_map(|log| indexes.map(|kind| SegmentFile::new(log.base_offset, kind))).collect();
+        self.remove_files(old.into_iter(), &mut ops);
+        for file in &whole {
+            let (from, to) = (file.to_string(), SegmentFile::new(file.base_offset, file.kind).to_string());
+            ops.push(DiskOp::Rename { from: in_dir(&self.dir, &from), to: in_dir(&self.dir, &to) });
+            self.names.remove(&from);
+            self.names.insert(to);
+        }
+        if !whole.is_empty() {
+            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
+        }
+        ops
+    }
+
+    /// Removes those of these files that are there, durably.
+    fn remove_files(&mut self, files: impl Iterator<Item = SegmentFile>, ops: &mut Vec<DiskOp>) {
+        let names: Vec<String> = files.map(|file| file.to_string()).filter(|name| self.names.remove(name)).collect();
+        if !names.is_empty() {
+            ops.extend(names.iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, name) }));
+            ops.push(DiskOp::SyncDir { path: self.dir.clone() });
+        }
+    }
+
     /// The batches are known: what the files beside them should hold. Files that are not there, or need no look, go to
     /// `rewrites`; those that must be compared to `unproven`.
     pub(crate) fn derive(&mut self, wall_ms: i64) {
@@ -96,7 +133,7 @@ impl Loader {
         if self.segments.is_empty() {
             self.epochs = Epochs::default();
         } else {
-            self.believe_told_epochs();
+            self.recall_epochs();
             self.epochs.raise_start(self.known.log_start.max(first));
         }
         let text = Bytes::from(self.epochs.render());
@@ -104,21 +141,19 @@ impl Loader {
         if wanted == self.checkpoint { Vec::new() } else { checkpoint_ops(&self.dir, &self.epochs).into() }
     }
 
-    /// Where compaction took records, batches do not tell where an epoch began, or that there was one. The file does, and is
-    /// believed where no batch contradicts it: what it names lies in a gap.
-    fn believe_told_epochs(&mut self) {
-        let text = self.checkpoint.as_ref().map_or("", |text| std::str::from_utf8(text).unwrap_or(""));
-        for EpochStart { epoch, start } in parse_epochs(text).unwrap_or_default() {
-            let entries = || self.segments.iter().flat_map(|segment| &segment.entries);
-            let before = entries().take_while(|entry| entry.last_offset < start).last();
-            let Some(next) = entries().find(|entry| entry.last_offset >= start) else { continue };
-            let after_older = before.is_none_or(|before| before.leader_epoch < epoch) && start >= self.first();
-            let before_own = next.leader_epoch == epoch && start <= next.base_offset;
-            let in_gap = next.leader_epoch > epoch && start < next.base_offset;
-            if after_older && (before_own || in_gap) {
-                self.epochs.began(epoch, start);
-            }
-        }
+    /// Compaction may take all batches with which an epoch began, but not the epoch: what the checkpoint says of it counts
+    /// where no batch says otherwise. Followers find by it where they part from this log.
+    fn recall_epochs(&mut self) {
+        let text = self.checkpoint.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let Some(known) = text.and_then(|text| parse_epochs(text).ok()) else { return };
+        let batches: Vec<&Entry> = self.segments.iter().flat_map(|segment| &segment.entries).collect();
+        let fits = |known: &EpochStart| {
+            let at = batches.partition_point(|entry| entry.base_offset < known.start);
+            let before = at.checked_sub(1).map(|before| batches[before]);
+            let begins = before.is_none_or(|last| last.leader_epoch < known.epoch && last.last_offset < known.start);
+            begins && batches.get(at).is_some_and(|next| next.leader_epoch >= known.epoch)
+        };
+        self.epochs.recall(known.into_iter().filter(fits));
     }
 
     /// Files that do not belong to the log: segments behind the good prefix, the newest first, and left-overs.
@@ -126,6 +161,7 @@ impl Loader {
         let later = self.bases.split_off(self.segments.len());
         let logs = later.iter().rev().map(|base| SegmentFile::new(*base, SegmentKind::Log).to_string());
         let mut names: Vec<String> = logs.collect();
+        names.extend(self.replaced.iter().map(|base| SegmentFile::new(*base, SegmentKind::Log).to_string()));
         names.extend(self.names.iter().filter(|name| self.is_left_over(name)).cloned());
         let mut ops: Vec<DiskOp> =
             names.into_iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, &name) }).collect();

@@ -86,7 +86,7 @@ impl Log {
         let segments = self.segments.iter().zip(ends);
         segments
             .take_while(|(segment, end)| {
-                !segment.entries.is_empty() && *end <= high_watermark && goes(self, segment, *end)
+                *end > segment.base_offset && *end <= high_watermark && goes(self, segment, *end)
             })
             .count()
     }
@@ -127,13 +127,18 @@ impl Log {
         self.producers.transactions.forget_below(first);
         self.cuts += 1;
         self.raise_log_start(now, first, cause, out);
+        self.doom(&gone, now, out);
+        self.check();
+    }
+
+    /// Renames the files of segments that are no part of the log any more; they go later.
+    pub(crate) fn doom(&mut self, gone: &[Segment], now: Now, out: &mut Outbox<DiskRequest>) {
         let mut paths = Vec::new();
-        for segment in &gone {
-            paths.extend(self.doom(segment, out));
+        for segment in gone {
+            paths.extend(self.rename_doomed(segment, out));
         }
         let due_ns = now.after_ms(self.config.file_delete_delay_ms);
         self.doomed.push_back(Doomed { due_ns, paths });
-        self.check();
     }
 
     /// A segment without a batch has no file yet; where it is the only one, its name must tell where the log stands.
@@ -147,7 +152,7 @@ impl Log {
     }
 
     /// Renames a segment's files; their names from now on.
-    fn doom(&mut self, segment: &Segment, out: &mut Outbox<DiskRequest>) -> Vec<String> {
+    fn rename_doomed(&mut self, segment: &Segment, out: &mut Outbox<DiskRequest>) -> Vec<String> {
         let mut doomed = Vec::new();
         for name in segment.files(&mut self.snapshots) {
             let from = in_dir(&self.dir, &name);

@@ -11,6 +11,8 @@ pub enum Progress {
     Appended { to: i64 },
     /// All below `to` is durable.
     Flushed { to: i64 },
+    /// A cleaned segment is in the place of those that it was made from: [`crate::Cleaner::swapped`] wants to know.
+    Swapped,
     /// A read has ended.
     Read { ticket: Ticket, result: Result<Bytes, ReadError> },
     /// A write failed: nothing more comes of this log (KAFKA_STORAGE_ERROR).
@@ -20,7 +22,7 @@ pub enum Progress {
 /// Why a read brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The log was cut meanwhile: plan anew.
+    /// The log was cut or cleaned meanwhile: plan anew.
     #[error("the log was cut while it was read")]
     Again,
     /// The disk failed.

@@ -143,6 +143,7 @@ impl Log {
         match effect {
             Effect::Nothing => {}
             Effect::Cut => self.cuts_in_flight -= 1,
+            Effect::Swapped => self.end_swap(progress),
             Effect::End(end) => self.move_end(end, progress),
             Effect::Durable { to, end } => {
                 end.into_iter().for_each(|end| self.move_end(end, progress));

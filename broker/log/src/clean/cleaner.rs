@@ -170,7 +170,7 @@ impl Cleaner {
             }
             match self.reader.next()? {
                 Next::Read(op) => self.queue.push_back(op),
-                Next::Batch(batch) => self.take(&batch, &log.config)?,
+                Next::Batch(batch) => self.take(&batch, log)?,
                 Next::End => self.ended(log),
             }
         }
@@ -182,8 +182,11 @@ impl Cleaner {
         out.push(DiskRequest { ticket, op });
     }
 
-    fn take(&mut self, batch: &Batch, config: &LogConfig) -> Result<(), CleanError> {
+    fn take(&mut self, batch: &Batch, log: &Log) -> Result<(), CleanError> {
         let size = batch.bytes.len();
+        if !log.holds(&batch.header) {
+            return Err(self.reader.unreadable(size, "not the batch that was written there"));
+        }
         let unsound = |reader: &Reader| reader.unreadable(size, "a batch without sound records");
         match &mut self.pass {
             Pass::Index(index, end) => {
@@ -196,7 +199,7 @@ impl Cleaner {
             Pass::Filter(filtering) => {
                 let left = filtering.filter.take(batch).map_err(|_| unsound(&self.reader))?;
                 self.cleaned.bytes_before += size as u64;
-                self.queue.extend(filtering.keep(batch, &left, config));
+                self.queue.extend(filtering.keep(batch, &left, &log.config));
             }
         }
         Ok(())

@@ -31,8 +31,7 @@ pub use survey::{Lags, Survey};
 pub use types::{CleanError, CleanOrders, Cleaned};
 
 pub(crate) use filter::{Filter, LastOf, Left, Rules};
-pub(crate) use groups::{Sizes, groups};
 pub(crate) use index::Index;
 pub(crate) use keys::OffsetMap;
-pub(crate) use survey::{Facts, survey};
+
 pub(crate) use verdicts::Verdicts;

@@ -15,13 +15,7 @@ impl Log {
     ///
     /// On disk each of these is durable before the next: the new files end in `.swap`, which is the decision; the old ones end
     /// in `.deleted`, as long as `file.delete.delay.ms`; the new ones lose their suffix.
-    pub(super) fn swap_in(
-        &mut self,
-        cleaned: Segment,
-        range: Range<i64>,
-        now: Now,
-        out: &mut Outbox<DiskRequest>,
-    ) {
+    pub(super) fn swap_in(&mut self, cleaned: Segment, range: Range<i64>, now: Now, out: &mut Outbox<DiskRequest>) {
         assert!(range.end <= self.durable, "{}: a swap of what is not durable", self.dir);
         assert!(self.swapping.is_none(), "{}: two swaps at once", self.dir);
         let at = self.segments.partition_point(|segment| segment.base_offset < range.start);
@@ -43,14 +37,7 @@ impl Log {
     }
 
     /// Renames files of the log and makes that durable.
-    fn rename_all(
-        &mut self,
-        names: &[String],
-        from: &str,
-        to: &str,
-        effect: Effect,
-        out: &mut Outbox<DiskRequest>,
-    ) {
+    fn rename_all(&mut self, names: &[String], from: &str, to: &str, effect: Effect, out: &mut Outbox<DiskRequest>) {
         for name in names {
             let path = in_dir(&self.dir, name);
             let op = DiskOp::Rename { from: format!("{path}{from}"), to: format!("{path}{to}") };

@@ -3,11 +3,12 @@
 use super::groups::{Sizes, groups};
 use super::reader::Stretch;
 use super::survey::{Facts, survey};
-use super::{LastOf, Lags, Survey};
+use super::{Lags, LastOf, Survey};
 use crate::Log;
 use crate::format::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES, TxnEntry};
 use crate::producers::Producers;
 use crate::segment::Segment;
+use klamm_wire::records::BatchHeader;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
@@ -25,6 +26,16 @@ impl Log {
         let segments: Vec<Facts> = self.segments.iter().map(facts).collect();
         let stable = stable.min(self.durable);
         survey(&segments, self.log_start..self.log_end, stable, checkpoint, lags, now_ms)
+    }
+
+    /// True if this is a batch of the log, as it was written: offsets and epoch stand outside of its checksum.
+    pub(super) fn holds(&self, header: &BatchHeader) -> bool {
+        self.locate(header.base_offset).is_some_and(|(segment, at)| {
+            let entry = &segment.entries[at];
+            let placed = (entry.base_offset, entry.last_offset, entry.leader_epoch);
+            placed == (header.base_offset, header.last_offset(), header.partition_leader_epoch)
+                && entry.identity == header.identity()
+        })
     }
 
     /// The segments that begin in this range.

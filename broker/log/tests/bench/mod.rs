@@ -6,7 +6,7 @@ use klamm_base::{
     DiskDone, DiskRequest, Draws, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
     Uuid,
 };
-use klamm_log::{LastKnown, Loader, Log, LogConfig, Progress};
+use klamm_log::{CleanError, CleanOrders, Cleaned, Cleaner, Lags, LastKnown, Loader, Log, LogConfig, Progress};
 use klamm_wire::records::{Batch, BatchBuilder, end_txn_value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -30,6 +30,9 @@ pub struct Bench {
     pub log: Log,
     pub out: Outbox<DiskRequest>,
     pub queue: VecDeque<DiskRequest>,
+    pub cleaner: Option<Cleaner>,
+    /// How the last clean ended.
+    pub cleaned: Option<Result<Cleaned, CleanError>>,
     pub seen: Arc<Seen>,
     pub now: Now,
 }
@@ -48,7 +51,8 @@ impl Bench {
         let observe = Observe::new(Source::Node(NodeId(1)), seen.clone());
         let log = load(&mut disk, config, known, observe, u64::MAX).expect("it is not stopped").0;
         let now = Now { mono_ns: 0, wall_ms: 1_000 };
-        Bench { disk, log, out: Outbox::new(), queue: VecDeque::new(), seen, now }
+        let (out, queue) = (Outbox::new(), VecDeque::new());
+        Bench { disk, log, out, queue, cleaner: None, cleaned: None, seen, now }
     }
 
     pub fn lead(&mut self, epoch: i32, batches: Vec<Batch>) -> (i64, i64) {
@@ -75,9 +79,63 @@ impl Bench {
         for _ in 0..count {
             let Some(DiskRequest { ticket, op }) = self.queue.pop_front() else { break };
             let result = self.disk.perform(op);
-            self.log.disk_done(DiskDone { ticket, result }, &mut progress);
+            self.done(DiskDone { ticket, result }, &mut progress);
         }
         progress.drain().collect()
+    }
+
+    fn done(&mut self, done: DiskDone, progress: &mut Outbox<Progress>) {
+        if let Some(cleaner) = self.cleaner.as_mut().filter(|cleaner| cleaner.owns(done.ticket)) {
+            let ended = cleaner.step(&mut self.log, self.now, done, &mut self.out).err().map(Err);
+            self.clean_ended(ended);
+            return;
+        }
+        let mut all = Outbox::new();
+        self.log.disk_done(done, &mut all);
+        for one in all.drain() {
+            if let (Progress::Swapped, Some(cleaner)) = (&one, &mut self.cleaner) {
+                let ended = cleaner.swapped(&mut self.log, self.now, &mut self.out).transpose();
+                self.clean_ended(ended);
+            }
+            progress.push(one);
+        }
+    }
+
+    fn clean_ended(&mut self, ended: Option<Result<Cleaned, CleanError>>) {
+        if ended.is_some() {
+            self.cleaner = None;
+            self.cleaned = ended;
+        }
+        self.queue.extend(self.out.drain());
+    }
+
+    /// Begins to clean all that can be cleaned; false if nothing can.
+    pub fn clean(&mut self, checkpoint: Option<i64>, orders: CleanOrders) -> bool {
+        let lags = Lags { min_ms: 0, max_ms: i64::MAX };
+        let stable = self.log.last_stable_offset(self.log.log_end_offset());
+        let survey = self.log.survey(stable, checkpoint, lags, self.now.wall_ms);
+        if survey.dirty_bytes == 0 {
+            return false;
+        }
+        self.cleaned = None;
+        self.cleaner = Some(Cleaner::start(&mut self.log, &survey, orders, self.now, &mut self.out));
+        self.queue.extend(self.out.drain());
+        true
+    }
+
+    /// Lets the disk do everything but what the cleaner asked for.
+    pub fn pump_all_but_the_cleaner(&mut self) {
+        let mut progress = Outbox::new();
+        let mut left = VecDeque::new();
+        while let Some(request) = self.queue.pop_front() {
+            if self.cleaner.as_ref().is_some_and(|cleaner| cleaner.owns(request.ticket)) {
+                left.push_back(request);
+                continue;
+            }
+            let result = self.disk.perform(request.op);
+            self.done(DiskDone { ticket: request.ticket, result }, &mut progress);
+        }
+        self.queue = left;
     }
 
     pub fn pump_all(&mut self) -> Vec<Progress> {

@@ -11,12 +11,22 @@ struct Content {
     durable: Vec<u8>,
 }
 
+/// A content leaves one name, and appears at another: as a whole or not at all, as file systems with a journal do it.
+#[derive(Clone, Debug)]
+struct Change {
+    from: Option<String>,
+    to: Option<String>,
+    content: usize,
+}
+
 /// Files by path. What a name stands for may be durable while the content is not, and the other way round.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     contents: Vec<Content>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
+    /// What was done to names since they were durable.
+    changes: Vec<Change>,
 }
 
 impl Disk {
@@ -24,7 +34,10 @@ impl Disk {
     pub fn perform(&mut self, op: DiskOp) -> DiskResult {
         match op {
             DiskOp::CreateDir { .. } => {}
-            DiskOp::RemoveDir { path } => self.names.retain(|name, _| !within(name, &path)),
+            DiskOp::RemoveDir { path } => {
+                let inside: Vec<String> = self.names.keys().filter(|name| within(name, &path)).cloned().collect();
+                inside.into_iter().for_each(|name| self.change(Some(name), None));
+            }
             DiskOp::List { path } => return Ok(DiskOut::Names(self.list(&path))),
             DiskOp::Len { path } => return Ok(DiskOut::Len(self.file(&path)?.cached.len() as u64)),
             DiskOp::Append { path, data } => self.file_or_new(path).cached.extend_from_slice(&data),
@@ -39,26 +52,28 @@ impl Disk {
                 self.durable_names.retain(|name, _| !within(name, &path));
                 let made = self.names.iter().filter(|(name, _)| within(name, &path));
                 self.durable_names.extend(made.map(|(name, content)| (name.clone(), *content)));
+                self.changes.retain(|change| change.names().all(|name| !within(name, &path)));
             }
             DiskOp::Rename { from, to } => {
-                let content = self.names.remove(&from).ok_or(DiskError::NotFound { path: from })?;
-                self.names.insert(to, content);
+                self.file(&from)?;
+                self.change(Some(from), Some(to));
             }
-            DiskOp::Remove { path } => {
-                self.names.remove(&path);
-            }
+            DiskOp::Remove { path } => self.change(Some(path), None),
         }
         Ok(DiskOut::Done)
     }
 
     /// Loses power: of what was not synced some is lost, some torn, some kept.
     pub fn lose_power(&mut self, draws: &mut Draws) {
-        let mut names = BTreeMap::new();
-        let all: std::collections::BTreeSet<&String> = self.names.keys().chain(self.durable_names.keys()).collect();
-        for name in all {
-            let (new, old) = (self.names.get(name), self.durable_names.get(name));
-            let kept = if new == old || draws.chance(1, 2) { new } else { old };
-            kept.into_iter().for_each(|content| _ = names.insert(name.clone(), *content));
+        let mut names = self.durable_names.clone();
+        let mut lost: Vec<Change> = Vec::new();
+        for change in std::mem::take(&mut self.changes) {
+            // Changes of one name, or of one file, keep their order; others are bound to nothing.
+            if lost.iter().any(|lost| lost.binds(&change)) || draws.chance(1, 2) {
+                lost.push(change);
+            } else {
+                change.apply(&mut names);
+            }
         }
         (self.names, self.durable_names) = (names.clone(), names);
         self.contents.iter_mut().for_each(|content| content.lose_power(draws));
@@ -87,11 +102,24 @@ impl Disk {
 
     fn file_or_new(&mut self, path: String) -> &mut Content {
         let next = self.contents.len();
-        let content = *self.names.entry(path).or_insert(next);
-        if content == next {
-            self.contents.push(Content::default());
+        if let Some(content) = self.names.get(&path) {
+            return &mut self.contents[*content];
         }
-        &mut self.contents[content]
+        self.contents.push(Content::default());
+        self.apply(Change { from: None, to: Some(path), content: next });
+        &mut self.contents[next]
+    }
+
+    /// Renames or removes a file, if it is there.
+    fn change(&mut self, from: Option<String>, to: Option<String>) {
+        if let Some(content) = from.as_ref().and_then(|from| self.names.get(from).copied()) {
+            self.apply(Change { from, to, content });
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.changes.push(change);
     }
 
     fn read(&mut self, path: &str, position: u64, len: u32) -> DiskResult {
@@ -100,6 +128,21 @@ impl Disk {
         let from = cached.len().min(position as usize);
         let to = cached.len().min(from + len as usize);
         Ok(DiskOut::Data(Bytes::copy_from_slice(&cached[from..to])))
+    }
+}
+
+impl Change {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        [&self.from, &self.to].into_iter().flatten()
+    }
+
+    fn binds(&self, later: &Change) -> bool {
+        self.content == later.content || self.names().any(|name| later.names().any(|other| name == other))
+    }
+
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        self.from.iter().for_each(|from| _ = names.remove(from));
+        self.to.iter().for_each(|to| _ = names.insert(to.clone(), self.content));
     }
 }
 
