@@ -15,6 +15,8 @@ pub enum Kind {
     Bool,
     /// Any text.
     Text,
+    /// A share of a whole: a decimal fraction from 0 to 1.
+    Share,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -72,6 +74,8 @@ impl Table {
             Kind::Bool if matches!(value, "true" | "false") => return Ok(()),
             Kind::Bool => "true or false is wanted".to_owned(),
             Kind::Text => return Ok(()),
+            Kind::Share if millionths(value).is_some() => return Ok(()),
+            Kind::Share => "a number from 0 to 1 is wanted".to_owned(),
             Kind::OneOf(words) if words.contains(&value) => return Ok(()),
             Kind::OneOf(words) => format!("one of {} is wanted", words.join(", ")),
         };
@@ -93,11 +97,22 @@ impl Table {
         self.text(given, name) == "true"
     }
 
+    /// A share, in millionths, as [`Table::int`].
+    pub fn millionths(&self, given: &Properties, name: &str) -> u32 {
+        millionths(self.text(given, name)).unwrap_or_else(|| panic!("{name} was not checked"))
+    }
+
     /// The given text or the default; the key must exist.
     pub fn text<'a>(&self, given: &'a Properties, name: &str) -> &'a str {
         let key = self.key(name).unwrap_or_else(|| panic!("{} has no key {name}", self.what));
         given.get(name).map_or(key.default, String::as_str)
     }
+}
+
+/// A share of a whole, in millionths: equal texts give equal numbers on every machine.
+pub fn millionths(value: &str) -> Option<u32> {
+    let share = value.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share))?;
+    Some((share * 1e6).round() as u32)
 }
 
 /// The candidate nearest to `word` in spelling, if any is near enough to be meant.
@@ -137,6 +152,12 @@ mod tests {
     fn a_value_out_of_bounds_says_what_is_wanted() {
         let error = TABLE.check_one("min.insync.replicas", "-3").unwrap_err();
         assert!(error.to_string().contains("from 1 to 100"), "{error}");
+    }
+
+    #[test]
+    fn a_share_is_a_number_from_0_to_1() {
+        assert_eq!(["0", "0.5", "1", "1e-6"].map(millionths), [Some(0), Some(500_000), Some(1_000_000), Some(1)]);
+        assert_eq!(["", "-0.1", "1.1", "NaN", "half"].map(millionths), [None; 5]);
     }
 
     #[test]

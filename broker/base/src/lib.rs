@@ -13,7 +13,7 @@ mod mark;
 mod observe;
 mod outbox;
 
-pub use config::{ConfigError, Key, Kind, Properties, Table, nearest};
+pub use config::{ConfigError, Key, Kind, Properties, Table, millionths, nearest};
 pub use disk::{DiskDone, DiskError, DiskOp, DiskOut, DiskRequest, DiskResult, Ticket};
 pub use draws::Draws;
 pub use error_code::ErrorCode;

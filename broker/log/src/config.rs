@@ -26,6 +26,8 @@ pub struct LogConfig {
     pub retention_ms: i64,
     /// `retention.bytes`: the oldest segments go while the others hold at least this much; -1 never.
     pub retention_bytes: i64,
+    /// When and how a compacted log is cleaned.
+    pub compaction: Compaction,
     /// `file.delete.delay.ms`: how long the files of deleted segments stay, under another name.
     pub file_delete_delay_ms: u64,
 }
@@ -44,7 +46,42 @@ impl Default for LogConfig {
             compact: false,
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
+            compaction: Compaction::KAFKAS,
             file_delete_delay_ms: 60_000,
+        }
+    }
+}
+
+/// When and how a compacted log is cleaned [L23] [L25].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// `min.cleanable.dirty.ratio`, in millionths: a clean is due when more of the log than this is dirty.
+    pub min_dirty_millionths: u32,
+    /// `delete.retention.ms`: how long tombstones and markers stay after the first clean that could drop them.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: a record is not cleaned before it is so old.
+    pub min_lag_ms: i64,
+    /// `max.compaction.lag.ms`: a clean is due when something dirty is older.
+    pub max_lag_ms: i64,
+}
+
+impl Compaction {
+    /// Kafka's defaults.
+    pub const KAFKAS: Compaction = Compaction {
+        min_dirty_millionths: 500_000,
+        delete_retention_ms: 24 * 3_600_000,
+        min_lag_ms: 0,
+        max_lag_ms: i64::MAX,
+    };
+}
+
+impl LogConfig {
+    /// How old a segment may get before it is rolled: what is written to is never cleaned, so a compacted log rolls in time for
+    /// `max.compaction.lag.ms`.
+    pub(crate) fn roll_ms(&self) -> i64 {
+        match self.compaction.max_lag_ms {
+            lag if self.compact && lag > 0 => self.segment_ms.min(lag),
+            _ => self.segment_ms,
         }
     }
 }

@@ -26,8 +26,8 @@ mod transactions;
 mod types;
 mod writes;
 
-pub use clean::{CleanError, CleanOrders, Cleaned, Cleaner, Lags, Survey};
-pub use config::LogConfig;
+pub use clean::{CleanError, CleanOrders, Cleaned, Cleaner, Survey};
+pub use config::{Compaction, LogConfig};
 pub use loader::{LastKnown, Loader};
 pub use log::Log;
 pub use types::{LoadError, ProducerCheck, Progress, ReadError, ReadPlan, TimestampHit};

@@ -140,7 +140,7 @@ impl Segment {
             (first, next) if first >= 0 && next >= 0 => next - first,
             _ => wall_ms - self.opened_ms,
         };
-        too_large || index_full || too_far || age > config.segment_ms
+        too_large || index_full || too_far || age > config.roll_ms()
     }
 
     /// Greatest timestamp of its records, or when it was opened if none has one.

@@ -7,7 +7,7 @@ use bench::{Bench, DIR, load, nobody};
 use bytes::Bytes;
 use disk::Disk;
 use klamm_base::{DiskOp, DiskRequest, Draws, Guards};
-use klamm_log::{CleanError, CleanOrders, LastKnown, LogConfig, Progress, ReadError};
+use klamm_log::{CleanError, CleanOrders, Compaction, LastKnown, LogConfig, Progress, ReadError};
 use klamm_wire::records::{Batch, BatchBuilder, Codec, ControlType, records, split};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,13 +23,14 @@ const CONFIG: LogConfig = LogConfig {
     compact: true,
     retention_ms: -1,
     retention_bytes: -1,
+    compaction: Compaction { delete_retention_ms: RETENTION, ..Compaction::KAFKAS },
     file_delete_delay_ms: 60_000,
 };
 
 const RETENTION: i64 = 5_000;
 
 fn orders() -> CleanOrders {
-    CleanOrders { dedupe_buffer_bytes: 1 << 20, delete_retention_ms: RETENTION, guards: Guards::default() }
+    CleanOrders { dedupe_buffer_bytes: 1 << 20, guards: Guards::default() }
 }
 
 fn batch(pairs: &[(String, Option<String>)], codec: Codec) -> BatchBuilder {
@@ -93,6 +94,8 @@ type Pair = (Bytes, Option<Bytes>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Content {
     end: i64,
+    /// Where each leader epoch ends.
+    epochs: Vec<Option<(i32, i64)>>,
     /// By offset, control records and aborted ones left out.
     committed: BTreeMap<i64, Pair>,
 }
@@ -125,7 +128,8 @@ impl Content {
             }
         }
         assert_eq!(from, end, "a reader comes to the end");
-        Content { end, committed }
+        let epochs = 0..=bench.log.latest_epoch().unwrap_or(0);
+        Content { end, epochs: epochs.map(|epoch| bench.log.end_offset_for(epoch)).collect(), committed }
     }
 
     /// Offset and value of the last record of each key.
@@ -137,6 +141,7 @@ impl Content {
     /// No record is another one than it was, none is new, and each key has its last value, but that a deleted key may be gone.
     fn assert_tells_the_same(&self, before: &Content, at: &str) {
         assert_eq!(self.end, before.end, "{at}: the end");
+        assert_eq!(self.epochs, before.epochs, "{at}: the ends of epochs");
         for (offset, pair) in &self.committed {
             assert_eq!(before.committed.get(offset), Some(pair), "{at}: the record at {offset}");
         }
@@ -240,6 +245,7 @@ fn the_log_takes_records_and_is_read_while_it_is_cleaned() {
         all.end = bench.log.log_end_offset();
         appended += 1;
     }
+    all.epochs = Content::of(&mut bench).epochs;
     assert!(appended > 20 && bench.cleaned == Some(Ok(bench.cleaned.clone().unwrap().unwrap())));
     Content::of(&mut bench).assert_tells_the_same(&all, "after the clean");
 }
@@ -293,6 +299,16 @@ fn damage_is_not_cleaned_away() {
     }
 }
 
+/// No offset stands in two segment files.
+fn assert_no_overlap(disk: &Disk, at: &str) {
+    let logs = disk.list(DIR).into_iter().filter(|name| name.ends_with(".log"));
+    let content = |name: String| Bytes::copy_from_slice(disk.content(&format!("{DIR}/{name}")).unwrap());
+    let batches: Vec<Batch> =
+        logs.map(content).flat_map(|bytes| split(&bytes).map(Result::unwrap).collect::<Vec<_>>()).collect();
+    let in_order = batches.is_sorted_by(|a, b| a.header.last_offset() < b.header.base_offset);
+    assert!(in_order, "{at}: a segment that was replaced is still there");
+}
+
 /// A log with all that a clean can meet: deletions and markers with and without a horizon, a part that is clean.
 fn eventful(seed: u64) -> (Bench, i64) {
     let mut bench = written(seed);
@@ -339,6 +355,7 @@ impl Crash {
     /// Loads and judges, and loads again.
     fn judge(&self, mut disk: Disk, at: &str) -> Bench {
         let (first, _) = load(&mut disk, CONFIG, self.known, nobody(), u64::MAX).expect("it is not stopped");
+        assert_no_overlap(&disk, at);
         let mut bench = Bench::knowing(disk, CONFIG, self.known);
         assert_eq!(bench.log.digest(), first.digest(), "{at}: loading twice is not loading once");
         let names = bench.disk.list(DIR);
@@ -346,6 +363,20 @@ impl Crash {
         assert_eq!(names.iter().find(transient), None, "{at}");
         Content::of(&mut bench).assert_tells_the_same(&self.before, at);
         bench
+    }
+
+    /// After a kill every index is what a load that believes nothing makes of the log. (Not so the transaction indexes: of a
+    /// transaction that lost its first records to compaction the log tells a later beginning than its index, which is as good.)
+    fn assert_indexes(&self, mut disk: Disk, at: &str) {
+        let indexes = |disk: &Disk| -> BTreeMap<String, Vec<u8>> {
+            let names =
+                disk.list(DIR).into_iter().filter(|name| name.ends_with(".index") || name.ends_with(".timeindex"));
+            names.map(|name| (name.clone(), disk.content(&format!("{DIR}/{name}")).unwrap().to_vec())).collect()
+        };
+        load(&mut disk, CONFIG, self.known, nobody(), u64::MAX).expect("it is not stopped");
+        let believed = indexes(&disk);
+        load(&mut disk, CONFIG, LastKnown { recovery_point: 0, ..self.known }, nobody(), u64::MAX);
+        assert!(!believed.is_empty() && indexes(&disk) == believed, "{at}: an index is not what the log tells");
     }
 
     /// The clean that was cut short can be done again, and comes to the same end.
@@ -368,6 +399,7 @@ fn a_crash_at_every_write_of_a_clean_leaves_a_log_that_tells_the_same() {
             let Some(crash) = Crash::at(seed, count) else { break };
             cuts += 2;
             let at = format!("seed {seed}, killed after {count}");
+            crash.assert_indexes(crash.disk.clone(), &at);
             crash.clean_again(crash.judge(crash.disk.clone(), &at), &at);
             let mut dark = crash.disk.clone();
             dark.lose_power(&mut Draws::from_seed(seed << 32 | count as u64));

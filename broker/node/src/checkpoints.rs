@@ -18,7 +18,8 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     /// The files.
-    pub(crate) const NAMES: [&'static str; 3] = [file::RECOVERY_POINTS, file::LOG_STARTS, file::HIGH_WATERMARKS];
+    pub(crate) const NAMES: [&'static str; 4] =
+        [file::RECOVERY_POINTS, file::LOG_STARTS, file::HIGH_WATERMARKS, file::CLEANER_OFFSETS];
 
     /// Takes what was read of a file. One that is damaged says nothing: recovery looks at everything then.
     pub(crate) fn load(&mut self, name: &'static str, data: &[u8]) {
@@ -56,12 +57,15 @@ impl Checkpoints {
 }
 
 impl Node {
-    /// Sets the clocks of the checkpoints and of the retention.
+    /// Sets the clocks of the checkpoints, of the retention and of the cleaning, after which its own checkpoint is written.
     pub(crate) fn start_housekeeping(&mut self, cx: &mut Cx) {
-        for name in Checkpoints::NAMES {
+        for name in [file::RECOVERY_POINTS, file::LOG_STARTS, file::HIGH_WATERMARKS] {
             self.checkpoint_later(name, cx);
         }
         self.timers.set(cx.now.after_ms(self.config.housekeeping.initial_delay_ms), Timer::Retention);
+        if self.config.cleaner.enable {
+            self.timers.set(cx.now.after_ms(self.config.cleaner.backoff_ms), Timer::Clean);
+        }
     }
 
     fn checkpoint_later(&mut self, name: &'static str, cx: &mut Cx) {

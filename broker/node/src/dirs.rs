@@ -100,7 +100,8 @@ impl LogDir {
             recovery_point: offset(file::RECOVERY_POINTS),
             log_start: offset(file::LOG_STARTS),
         };
-        Remembered { log, high_watermark: offset(file::HIGH_WATERMARKS) }
+        let clean_to = self.checkpoints.loaded(file::CLEANER_OFFSETS, topic, partition);
+        Remembered { log, high_watermark: offset(file::HIGH_WATERMARKS), clean_to }
     }
 
     fn path(&self, name: &str) -> String {

@@ -8,6 +8,7 @@
 mod alter;
 mod api;
 mod checkpoints;
+mod cleaning;
 pub mod config;
 mod controller;
 mod dirs;

@@ -39,6 +39,8 @@ pub struct Node {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metadata: Metadata,
     pub(crate) partitions: Partitions,
+    /// The slot whose log is being cleaned.
+    pub(crate) cleaning: Option<u32>,
     pub(crate) fetchers: Fetchers,
     pub(crate) alters: AlterQueue,
     pub(crate) purgatory: Purgatory,
@@ -93,6 +95,7 @@ impl Node {
             lifecycle: Lifecycle::default(),
             metadata: Metadata::default(),
             partitions: Partitions::default(),
+            cleaning: None,
             fetchers: Fetchers::default(),
             alters: AlterQueue::default(),
             purgatory: Purgatory::default(),
@@ -186,6 +189,7 @@ impl Node {
             Timer::Fetch(key) => self.fetch_expired(key, cx),
             Timer::Checkpoint(name) => self.checkpoint_due(name, cx),
             Timer::Retention => self.retention_due(cx),
+            Timer::Clean => self.clean_due(cx),
             Timer::DirFailed => self.dir_failure_due(cx),
             Timer::Shutdown => self.stop_replicas(cx),
         }
@@ -239,6 +243,7 @@ impl Node {
         }
         for slot in self.partitions.in_dir(dir) {
             self.step_replica(slot, klamm_replica::Event::DirFailed(error.clone()), cx);
+            self.clean_ended(slot, cx);
         }
         self.timers.set(cx.now.after_ms(self.config.housekeeping.dir_failure_ms), Timer::DirFailed);
     }

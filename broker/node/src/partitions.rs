@@ -75,6 +75,7 @@ impl Partitions {
         let offset = |replica: &Replica| match name {
             file::RECOVERY_POINTS => Some(replica.recovery_point()),
             file::HIGH_WATERMARKS => Some(replica.high_watermark()),
+            file::CLEANER_OFFSETS => replica.clean_to().filter(|_| replica.log_config().compact),
             _ => replica.log_start_is_within().then(|| replica.log_start_offset()),
         };
         let entry = |slot: &Slot| ((slot.topic.clone(), slot.tp.partition), offset(&slot.replica));
@@ -109,6 +110,11 @@ impl Partitions {
 }
 
 impl Slot {
+    /// Name of its topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// Sees to it that the replica's deadline is not missed. An earlier setting stays and fires once for nothing.
     fn arm(&mut self, slot: u32, timers: &mut Timers) {
         let wanted = self.replica.deadline();
@@ -150,6 +156,7 @@ impl Node {
             Command::Progress => self.partitions.mark(slot),
             Command::Stopped => self.replica_stopped(cx),
             Command::Failed(error) => self.dir_failed(self.partitions.slot(slot).dir, &error, cx),
+            Command::CleanEnded => self.clean_ended(slot, cx),
             Command::RecordsDeleted { ticket, result } => self.records_deleted(ticket, result, cx),
         }
     }

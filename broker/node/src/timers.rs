@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Checkpoint(&'static str),
     /// To look for what has gone out of date.
     Retention,
+    /// To look for a log to clean.
+    Clean,
     /// A log directory failed some time ago.
     DirFailed,
     /// Controlled shutdown has waited long enough.

@@ -405,7 +405,8 @@ impl Leading {
         self.open -= 1;
         for one in progress.drain() {
             match one {
-                Progress::Appended { .. } => {}
+                // The metadata log is never compacted.
+                Progress::Appended { .. } | Progress::Swapped => {}
                 Progress::Flushed { .. } => self.flushed(node, epoch, out),
                 Progress::Read { ticket, result } => {
                     if let Err(error) = self.read_done(ticket, result, node, epoch, out) {

@@ -78,6 +78,7 @@ impl Replica {
         log.truncate_fully_and_start_at(at, &mut self.disk);
         self.truncated = true;
         self.set_high_watermark(at);
+        self.clean_only_below();
     }
 
     fn take_records(&mut self, now: Now, answer: &FollowerAnswer) {

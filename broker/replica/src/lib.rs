@@ -6,6 +6,7 @@
 //! Where clocks matter: produce deadlines, the period of the ISR check and retries are monotonic; whether a follower
 //! lags is judged by the wall clock, as in Kafka.
 
+mod cleaning;
 mod deletion;
 mod fetch;
 mod follower;

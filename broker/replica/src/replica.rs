@@ -1,5 +1,6 @@
 //! The replica: its events, its looks, its invariants.
 
+use crate::cleaning::Cleaning;
 use crate::deletion::Deletion;
 use crate::offsets::Asker;
 use crate::state::{Following, OpenRead, Phase, Standing};
@@ -32,6 +33,7 @@ pub struct Replica {
     pub(crate) gap: Option<(i64, i64)>,
     /// DeleteRecords that wait for followers.
     pub(crate) deletions: Vec<Deletion>,
+    pub(crate) cleaning: Cleaning,
     pub(crate) waits: Waits,
     pub(crate) reads: Vec<(Ticket, OpenRead)>,
     /// An answer to [`Command::Alter`] is open, from this leadership or an earlier one.
@@ -76,6 +78,7 @@ impl Replica {
             truncated: false,
             gap: None,
             deletions: Vec::new(),
+            cleaning: Cleaning::knowing(remembered.clean_to),
             waits: Waits::default(),
             reads: Vec::new(),
             alter_open: false,
@@ -93,6 +96,9 @@ impl Replica {
             Event::State(state) => self.learn(now, state, out),
             Event::Config { min_insync_replicas, log } => self.reconfigure(now, min_insync_replicas, log, out),
             Event::Expire => self.expire(now),
+            Event::Clean { recovery_point, dedupe_buffer_bytes } => {
+                self.clean(now, recovery_point, dedupe_buffer_bytes, out);
+            }
             Event::DeleteRecords { ticket, offset, deadline_ns } => {
                 self.delete_records(now, ticket, offset, deadline_ns, out);
             }
@@ -264,6 +270,9 @@ impl Replica {
     }
 
     fn disk_done(&mut self, now: Now, done: DiskDone, out: &mut Outbox<Command>) {
+        if self.cleaner_done(now, &done, out) {
+            return;
+        }
         let Some(log) = &mut self.log else { return self.load_on(now, done, out) };
         let mut progress = std::mem::take(&mut self.progress);
         log.disk_done(done, &mut progress);
@@ -277,6 +286,7 @@ impl Replica {
                     // A log directory that cannot be read goes offline as one that cannot be written does.
                     failed.into_iter().for_each(|error| self.fail(error, out));
                 }
+                Progress::Swapped => self.swapped(now, out),
                 Progress::Failed(error) => self.fail(error, out),
             }
         }
@@ -312,7 +322,7 @@ impl Replica {
     }
 
     /// The disk failed: what was appended may or may not be there, so produces end in an error that says so.
-    fn fail(&mut self, error: DiskError, out: &mut Outbox<Command>) {
+    pub(crate) fn fail(&mut self, error: DiskError, out: &mut Outbox<Command>) {
         let stopping = self.phase == Phase::Stopping;
         self.phase = Phase::Failed;
         self.refuse_waiting(out);
@@ -399,6 +409,7 @@ impl Replica {
             self.observe.note(|| Observation::Truncated { tp, to: end, high_watermark, leader_epoch, cause });
         }
         self.set_high_watermark(high_watermark.clamp(start, log_end));
+        self.clean_only_below();
     }
 
     fn glance(&self) -> Glance {

@@ -31,6 +31,8 @@ pub struct Remembered {
     pub log: LastKnown,
     /// `replication-offset-checkpoint`: a high watermark of up to five seconds before the end of that life [L16].
     pub high_watermark: i64,
+    /// `cleaner-offset-checkpoint`: all below is clean.
+    pub clean_to: Option<i64>,
 }
 
 /// What a replica is told when it is made.
@@ -196,6 +198,9 @@ pub enum Event {
     Config { min_insync_replicas: i32, log: LogConfig },
     /// Delete what has gone out of date.
     Expire,
+    /// Compact the log; ends in one [`Command::CleanEnded`], unless the disk fails first. `recovery_point` is what the checkpoint on
+    /// disk says, `dedupe_buffer_bytes` is `log.cleaner.dedupe.buffer.size`.
+    Clean { recovery_point: i64, dedupe_buffer_bytes: u64 },
     /// Records below `offset` (-1: all that is committed) are not wanted any more; ends in one [`Command::RecordsDeleted`], when
     /// no live replica has them or the deadline has come.
     DeleteRecords { ticket: u64, offset: i64, deadline_ns: u64 },
@@ -248,6 +253,8 @@ pub enum Command {
     Alter(AlterProposal),
     /// High watermark, log end, epoch, role or the wish to fetch changed: look again at parked fetches and at `next_fetch`.
     Progress,
+    /// The end of an [`Event::Clean`], whatever came of it.
+    CleanEnded,
     /// After [`Event::Stop`]: all that was written is durable, or the disk failed.
     Stopped,
     /// The disk failed; the replica is offline.

@@ -229,7 +229,7 @@ impl Cleaner {
             producers: log.last_of_producers(wall_ms),
             upper_bound: self.upper_bound,
             now_ms: wall_ms,
-            delete_retention_ms: self.orders.delete_retention_ms,
+            delete_retention_ms: log.config.compaction.delete_retention_ms,
             guards: self.orders.guards,
         };
         let filter = Filter::new(rules, log.aborted_below(self.upper_bound));

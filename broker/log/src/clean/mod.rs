@@ -27,7 +27,7 @@ mod golden_tests;
 mod model_tests;
 
 pub use cleaner::Cleaner;
-pub use survey::{Lags, Survey};
+pub use survey::Survey;
 pub use types::{CleanError, CleanOrders, Cleaned};
 
 pub(crate) use filter::{Filter, LastOf, Left, Rules};

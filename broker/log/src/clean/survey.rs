@@ -1,5 +1,7 @@
 //! What of a log may be cleaned, and how dirty it is ([L22], [L23]).
 
+use crate::Compaction;
+
 /// What is known of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -11,15 +13,6 @@ pub(crate) struct Facts {
     pub(crate) first_timestamp: i64,
     /// Greatest timestamp of all in milliseconds; -1 if there is none.
     pub(crate) max_timestamp: i64,
-}
-
-/// How old a record must be, and may get, before it is cleaned. Milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lags {
-    /// `min.compaction.lag.ms`.
-    pub min_ms: i64,
-    /// `max.compaction.lag.ms`.
-    pub max_ms: i64,
 }
 
 /// Where a clean of a log would begin and end.
@@ -48,8 +41,9 @@ impl Survey {
         }
     }
 
-    /// True if a clean is due. `min_ratio` is `min.cleanable.dirty.ratio`.
-    pub fn is_due(&self, min_ratio: f64) -> bool {
+    /// True if a clean is due.
+    pub fn is_due(&self, compaction: &Compaction) -> bool {
+        let min_ratio = f64::from(compaction.min_dirty_millionths) / 1e6;
         (self.overdue && self.dirty_bytes > 0) || self.dirty_ratio() > min_ratio
     }
 }
@@ -61,15 +55,15 @@ pub(crate) fn survey(
     log: std::ops::Range<i64>,
     last_stable_offset: i64,
     checkpoint: Option<i64>,
-    lags: Lags,
+    compaction: &Compaction,
     now_ms: i64,
 ) -> Survey {
     let active = segments.last().expect("a log has a segment").base_offset;
     let known = checkpoint.filter(|offset| (log.start..=log.end).contains(offset));
     let first_dirty = known.unwrap_or(log.start);
     let dirty = &segments[containing(segments, first_dirty)..segments.len() - 1];
-    let too_new = (lags.min_ms > 0)
-        .then(|| dirty.iter().find(|segment| segment.max_timestamp > now_ms.saturating_sub(lags.min_ms)))
+    let too_new = (compaction.min_lag_ms > 0)
+        .then(|| dirty.iter().find(|segment| segment.max_timestamp > now_ms.saturating_sub(compaction.min_lag_ms)))
         .flatten();
     let bound = too_new.map_or(active, |segment| segment.base_offset).min(active).min(last_stable_offset);
     // Only whole segments are cleaned: what holds the bound waits for the next time.
@@ -84,7 +78,7 @@ pub(crate) fn survey(
         upper_bound,
         clean_bytes: size(&|base| base < first_dirty, segments),
         dirty_bytes: if upper_bound > first_dirty { size(&|base| base < upper_bound, dirty) } else { 0 },
-        overdue: oldest.is_some_and(|oldest| oldest < now_ms.saturating_sub(lags.max_ms.max(0))),
+        overdue: oldest.is_some_and(|oldest| oldest < now_ms.saturating_sub(compaction.max_lag_ms.max(0))),
     }
 }
 
@@ -97,7 +91,7 @@ fn containing(segments: &[Facts], offset: i64) -> usize {
 mod tests {
     use super::*;
 
-    const NO_LAGS: Lags = Lags { min_ms: 0, max_ms: i64::MAX };
+    const NO_LAGS: Compaction = Compaction::KAFKAS;
 
     /// Four segments of a hundred offsets and a thousand bytes each, a second apart; the last one is active.
     fn four() -> Vec<Facts> {
@@ -111,8 +105,8 @@ mod tests {
             .collect()
     }
 
-    fn of(stable: i64, checkpoint: Option<i64>, lags: Lags, now_ms: i64) -> Survey {
-        survey(&four(), 0..350, stable, checkpoint, lags, now_ms)
+    fn of(stable: i64, checkpoint: Option<i64>, compaction: Compaction, now_ms: i64) -> Survey {
+        survey(&four(), 0..350, stable, checkpoint, &compaction, now_ms)
     }
 
     #[test]
@@ -136,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_segment_younger_than_the_least_lag_waits_and_all_behind_it() {
-        let lags = |min_ms| Lags { min_ms, ..NO_LAGS };
+        let lags = |min_lag_ms| Compaction { min_lag_ms, ..NO_LAGS };
         assert_eq!(of(350, None, lags(1_000), 12_900).upper_bound, 200, "11 900 is a second old, 12 900 is not");
         assert_eq!(of(350, None, lags(1_000), 12_899).upper_bound, 100);
         assert_eq!(of(350, None, lags(1_000), 13_900).upper_bound, 300);
@@ -144,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_outside_of_the_log_is_reset_to_its_start() {
-        let log = |start, end, checkpoint| survey(&four(), start..end, end, Some(checkpoint), NO_LAGS, 20_000);
+        let log = |start, end, checkpoint| survey(&four(), start..end, end, Some(checkpoint), &NO_LAGS, 20_000);
         assert_eq!((log(50, 350, 40).first_dirty, log(50, 350, 40).reset), (50, true));
         assert_eq!((log(50, 350, 351).first_dirty, log(50, 350, 351).reset), (50, true));
         assert_eq!((log(50, 350, 50).first_dirty, log(50, 350, 50).reset), (50, false));
@@ -155,17 +149,18 @@ mod tests {
     fn a_clean_is_due_above_the_dirty_ratio() {
         let a_third = of(350, Some(200), NO_LAGS, 20_000);
         assert_eq!((a_third.clean_bytes, a_third.dirty_bytes), (2_000, 1_000));
-        assert!(!a_third.is_due(0.5) && a_third.is_due(0.33));
+        let above = |min_dirty_millionths| Compaction { min_dirty_millionths, ..NO_LAGS };
+        assert!(!a_third.is_due(&above(334_000)) && a_third.is_due(&above(333_000)));
         let a_half = of(300, Some(150), NO_LAGS, 20_000);
         assert_eq!((a_half.clean_bytes, a_half.dirty_bytes), (2_000, 2_000), "its segment counts on both sides");
-        assert!(!a_half.is_due(0.5));
+        assert!(!a_half.is_due(&NO_LAGS));
     }
 
     #[test]
     fn a_clean_is_due_when_something_dirty_is_too_old() {
-        let lags = Lags { max_ms: 5_000, ..NO_LAGS };
-        assert!(!of(350, Some(200), lags, 17_000).is_due(0.5), "12 000 is five seconds old, and no more");
-        assert!(of(350, Some(200), lags, 17_001).is_due(0.5));
-        assert!(!of(200, Some(200), lags, 17_001).is_due(0.5), "but there must be something to clean");
+        let lags = Compaction { max_lag_ms: 5_000, ..NO_LAGS };
+        assert!(!of(350, Some(200), lags, 17_000).is_due(&NO_LAGS), "12 000 is five seconds old, and no more");
+        assert!(of(350, Some(200), lags, 17_001).is_due(&NO_LAGS));
+        assert!(!of(200, Some(200), lags, 17_001).is_due(&NO_LAGS), "but there must be something to clean");
     }
 }

@@ -7,8 +7,6 @@ use klamm_base::{DiskError, Guards};
 pub struct CleanOrders {
     /// `log.cleaner.dedupe.buffer.size`: what the map of keys may take, in bytes.
     pub dedupe_buffer_bytes: u64,
-    /// `delete.retention.ms`: how long tombstones and markers stay after the first clean that could drop them.
-    pub delete_retention_ms: i64,
     /// Which protections stand.
     pub guards: Guards,
 }

@@ -3,7 +3,7 @@
 use super::groups::{Sizes, groups};
 use super::reader::Stretch;
 use super::survey::{Facts, survey};
-use super::{Lags, LastOf, Survey};
+use super::{LastOf, Survey};
 use crate::Log;
 use crate::format::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES, TxnEntry};
 use crate::producers::Producers;
@@ -16,7 +16,7 @@ impl Log {
     /// What of the log may be cleaned now, and how dirty it is [L22]. `stable` is the last stable offset, and not above the
     /// recovery point that the checkpoint file says: recovery must not doubt what a clean has made. `checkpoint` is the
     /// first offset that no clean has reached, as far as anyone remembers.
-    pub fn survey(&self, stable: i64, checkpoint: Option<i64>, lags: Lags, now_ms: i64) -> Survey {
+    pub fn survey(&self, stable: i64, checkpoint: Option<i64>, now_ms: i64) -> Survey {
         let facts = |segment: &Segment| Facts {
             base_offset: segment.base_offset,
             bytes: segment.size,
@@ -25,7 +25,7 @@ impl Log {
         };
         let segments: Vec<Facts> = self.segments.iter().map(facts).collect();
         let stable = stable.min(self.durable);
-        survey(&segments, self.log_start..self.log_end, stable, checkpoint, lags, now_ms)
+        survey(&segments, self.log_start..self.log_end, stable, checkpoint, &self.config.compaction, now_ms)
     }
 
     /// True if this is a batch of the log, as it was written: offsets and epoch stand outside of its checksum.

@@ -6,7 +6,7 @@ use klamm_base::{
     DiskDone, DiskRequest, Draws, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
     Uuid,
 };
-use klamm_log::{CleanError, CleanOrders, Cleaned, Cleaner, Lags, LastKnown, Loader, Log, LogConfig, Progress};
+use klamm_log::{CleanError, CleanOrders, Cleaned, Cleaner, LastKnown, Loader, Log, LogConfig, Progress};
 use klamm_wire::records::{Batch, BatchBuilder, end_txn_value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -111,9 +111,8 @@ impl Bench {
 
     /// Begins to clean all that can be cleaned; false if nothing can.
     pub fn clean(&mut self, checkpoint: Option<i64>, orders: CleanOrders) -> bool {
-        let lags = Lags { min_ms: 0, max_ms: i64::MAX };
         let stable = self.log.last_stable_offset(self.log.log_end_offset());
-        let survey = self.log.survey(stable, checkpoint, lags, self.now.wall_ms);
+        let survey = self.log.survey(stable, checkpoint, self.now.wall_ms);
         if survey.dirty_bytes == 0 {
             return false;
         }

@@ -8,7 +8,7 @@ use klamm_log::format::{
     EndMarker, IndexBuilder, OffsetEntry, ProducerTable, SegmentFile, SegmentKind, TimeEntry, decode_producer_snapshot,
     encode_offset_index, encode_time_index, encode_txn_index, file, parse_epochs,
 };
-use klamm_log::{LastKnown, Log, LogConfig};
+use klamm_log::{Compaction, LastKnown, Log, LogConfig};
 use klamm_wire::records::{Batch, BatchHeader, split};
 use proptest::prelude::*;
 
@@ -25,6 +25,7 @@ pub const SMALL: LogConfig = LogConfig {
     compact: false,
     retention_ms: -1,
     retention_bytes: 2_000,
+    compaction: Compaction::KAFKAS,
     file_delete_delay_ms: 60_000,
 };
 

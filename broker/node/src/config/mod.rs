@@ -5,8 +5,8 @@ mod tables;
 pub use tables::{BROKER, TOPIC};
 
 use crate::io::Endpoint;
-use klamm_base::{ConfigError, NodeId, Properties};
-use klamm_log::LogConfig;
+use klamm_base::{ConfigError, NodeId, Properties, millionths};
+use klamm_log::{Compaction, LogConfig};
 use klamm_wire::records::{Codec, Compression, Rules};
 
 const EVERY_ADDRESS: &str = "0.0.0.0";
@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub log_dirs: Vec<String>,
     /// When the node looks after its logs.
     pub housekeeping: HousekeepingConfig,
+    /// How it compacts them.
+    pub cleaner: CleanerConfig,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval_ms: u64,
     /// `broker.session.timeout.ms`.
@@ -88,6 +90,17 @@ pub struct HousekeepingConfig {
     pub initial_delay_ms: u64,
     /// `log.dir.failure.timeout.ms`.
     pub dir_failure_ms: u64,
+}
+
+/// How a node compacts its logs: one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct CleanerConfig {
+    /// `log.cleaner.enable`.
+    pub enable: bool,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`.
+    pub dedupe_buffer_bytes: u64,
 }
 
 /// How this node fetches as a follower.
@@ -206,6 +219,10 @@ impl TopicConfig {
             "file.delete.delay.ms" => self.log.file_delete_delay_ms = int as u64,
             "retention.ms" => self.log.retention_ms = int,
             "retention.bytes" => self.log.retention_bytes = int,
+            "min.cleanable.dirty.ratio" => self.log.compaction.min_dirty_millionths = millionths(value).unwrap_or(0),
+            "delete.retention.ms" => self.log.compaction.delete_retention_ms = int,
+            "min.compaction.lag.ms" => self.log.compaction.min_lag_ms = int,
+            "max.compaction.lag.ms" => self.log.compaction.max_lag_ms = int,
             "cleanup.policy" => {
                 (self.log.delete, self.log.compact) = policies(value);
                 self.records.set(key, value);
@@ -243,6 +260,7 @@ impl NodeConfig {
             rack: Some(text(given, "broker.rack")).filter(|rack| !rack.is_empty()),
             log_dirs: log_dirs(given)?,
             housekeeping: housekeeping(given),
+            cleaner: cleaner(given),
             heartbeat_interval_ms: ms(given, "broker.heartbeat.interval.ms"),
             session_timeout_ms: ms(given, "broker.session.timeout.ms"),
             quorum_request_timeout_ms: ms(given, "controller.quorum.request.timeout.ms"),
@@ -355,6 +373,23 @@ fn housekeeping(given: &Properties) -> HousekeepingConfig {
     }
 }
 
+fn cleaner(given: &Properties) -> CleanerConfig {
+    CleanerConfig {
+        enable: BROKER.bool(given, "log.cleaner.enable"),
+        backoff_ms: ms(given, "log.cleaner.backoff.ms"),
+        dedupe_buffer_bytes: BROKER.int(given, "log.cleaner.dedupe.buffer.size") as u64,
+    }
+}
+
+fn compaction(given: &Properties) -> Compaction {
+    Compaction {
+        min_dirty_millionths: BROKER.millionths(given, "log.cleaner.min.cleanable.ratio"),
+        delete_retention_ms: BROKER.int(given, "log.cleaner.delete.retention.ms"),
+        min_lag_ms: BROKER.int(given, "log.cleaner.min.compaction.lag.ms"),
+        max_lag_ms: BROKER.int(given, "log.cleaner.max.compaction.lag.ms"),
+    }
+}
+
 /// One listener, `NAME://host:port`; several come with the issue on security.
 fn listener(given: &Properties, key: &str) -> Result<Endpoint, ConfigError> {
     let value = BROKER.text(given, key);
@@ -411,6 +446,7 @@ fn topic_defaults(given: &Properties) -> TopicConfig {
             compact,
             retention_ms: retention_ms(given),
             retention_bytes: BROKER.int(given, "log.retention.bytes"),
+            compaction: compaction(given),
             file_delete_delay_ms: ms(given, "log.segment.delete.delay.ms"),
         },
         records: record_defaults(given),

@@ -10,6 +10,10 @@ const fn switch(name: &'static str, default: &'static str, doc: &'static str) ->
     Key { name, kind: Kind::Bool, default, doc }
 }
 
+const fn share(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Share, default, doc }
+}
+
 const fn text(name: &'static str, default: &'static str, doc: &'static str) -> Key {
     Key { name, kind: Kind::Text, default, doc }
 }
@@ -142,6 +146,26 @@ pub const BROKER: Table = Table {
         int("log.retention.check.interval.ms", 1, i64::MAX, "300000", "Between two looks for what has expired, ms."),
         int("log.initial.task.delay.ms", 0, i64::MAX, "30000", "From the start to the first look, ms."),
         int("log.segment.delete.delay.ms", 0, i64::MAX, "60000", "From a segment's deletion to that of its files, ms."),
+        switch("log.cleaner.enable", "true", "Compact logs whose policy says so."),
+        int("log.cleaner.threads", 1, 1, "1", "Logs that are compacted at once; more than one is not done."),
+        int("log.cleaner.backoff.ms", 0, i64::MAX, "15000", "Between two looks for a log to compact, ms."),
+        int(
+            "log.cleaner.dedupe.buffer.size",
+            1 << 20,
+            i64::MAX,
+            "134217728",
+            "What the keys of a clean may take, bytes.",
+        ),
+        share("log.cleaner.min.cleanable.ratio", "0.5", "How much of a log must be dirty before it is compacted."),
+        int("log.cleaner.delete.retention.ms", 0, i64::MAX, "86400000", "How long a deletion stays to be read, ms."),
+        int("log.cleaner.min.compaction.lag.ms", 0, i64::MAX, "0", "Age below which a record is not compacted, ms."),
+        int(
+            "log.cleaner.max.compaction.lag.ms",
+            1,
+            i64::MAX,
+            "9223372036854775807",
+            "Age above which a record is compacted however little is dirty, ms.",
+        ),
         word("log.cleanup.policy", POLICIES, "delete", "What becomes of old records: delete, compact, or both."),
         COMPRESSION,
         GZIP_LEVEL,
@@ -175,6 +199,16 @@ pub const TOPIC: Table = Table {
             i64::MAX,
             "-1",
             "What a partition keeps at most, bytes, rounded up to segments; -1: all.",
+        ),
+        share("min.cleanable.dirty.ratio", "0.5", "How much of the log must be dirty before it is compacted."),
+        int("delete.retention.ms", 0, i64::MAX, "86400000", "How long a deletion stays to be read, ms."),
+        int("min.compaction.lag.ms", 0, i64::MAX, "0", "Age below which a record is not compacted, ms."),
+        int(
+            "max.compaction.lag.ms",
+            1,
+            i64::MAX,
+            "9223372036854775807",
+            "Age above which a record is compacted however little is dirty, ms.",
         ),
         word("cleanup.policy", POLICIES, "delete", "What becomes of old records: delete, compact, or both."),
         COMPRESSION,
