@@ -93,6 +93,9 @@ impl Node {
     pub(crate) fn checkpoint_cut(&mut self, dir: usize, cx: &mut Cx) {
         self.write_checkpoint(dir, file::RECOVERY_POINTS, cx);
         self.write_checkpoint(dir, file::LOG_STARTS, cx);
+        if self.dirs.all[dir].checkpoints.by_name.contains_key(file::CLEANER_OFFSETS) {
+            self.write_checkpoint(dir, file::CLEANER_OFFSETS, cx);
+        }
     }
 
     /// Writes a checkpoint if it has news.

@@ -229,7 +229,7 @@ impl Swarm {
             }
             Command::Alter(proposal) => self.wire.push(Message::Alter { from: id, life, proposal }),
             Command::Progress | Command::Truncated => {}
-            Command::OffsetListed { .. } | Command::RecordsDeleted { .. } | Command::Stopped => {
+            Command::OffsetListed { .. } | Command::RecordsDeleted { .. } | Command::CleanEnded | Command::Stopped => {
                 panic!("nobody asked for it")
             }
             Command::Failed(error) => panic!("the disk is fine: {error}"),

@@ -115,8 +115,8 @@ impl Rules {
             return true;
         }
         let Some(key) = record.key else { return false };
-        let superseded = self.keys.last(key).is_some_and(|last| record.offset < last);
-        !superseded && !(record.is_tombstone && self.tombstone_may_go(header))
+        let is_last = self.keys.last(key).is_none_or(|last| record.offset >= last);
+        is_last && (!record.is_tombstone || !self.tombstone_may_go(header))
     }
 
     /// True if the batch must stay, if only as a header: it tells the last sequence (or the epoch) of a producer that lives

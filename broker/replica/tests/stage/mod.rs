@@ -292,6 +292,7 @@ impl Stage {
                 }
                 Command::RecordsDeleted { result: Ok(low), .. } => format!("has deleted all below {low}"),
                 Command::RecordsDeleted { result: Err(error), .. } => format!("deletes: {error}"),
+                Command::CleanEnded => "has ended a clean".to_owned(),
                 Command::Stopped => "has stopped".to_owned(),
                 Command::Failed(error) => format!("is offline: {error}"),
             };
