@@ -15,6 +15,18 @@ pub enum Guard {
     /// Until the controller has confirmed that a member left the ISR, that member holds the high watermark back (KIP-497).
     /// Off: the leader counts without it as soon as it has asked.
     ConfirmedIsrShrink,
+    /// After an unclean stop every batch above the recovery point must fit its checksum (L06). Off: a batch whose header
+    /// can be read is taken as it stands, torn or not.
+    RecoveryCrc,
+    /// A full segment is synced before the recovery point passes it (L07). Off: the point moves when the segment is closed,
+    /// and the sync is left to whatever syncs next.
+    CheckpointAfterFlush,
+    /// What is known of producers beyond the recovered end goes with the records that it was learned from (L04). Off: the
+    /// newest snapshot is believed as it stands, and stays.
+    SnapshotWithinLog,
+    /// A leader compares the epoch of a follower's last record with its own (KIP-101, A02). Off: it gives what it has
+    /// from that offset on, so logs that part below stay parted.
+    RecordEpochs,
     /// Compaction keeps a tombstone until `delete.retention.ms` after the first clean that met it (KIP-534).
     /// Off: the first clean that meets it drops it, and who has not read it yet keeps a deleted key for ever.
     TombstoneHorizon,
@@ -25,10 +37,14 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard, in the order in which lists print them.
-    pub const ALL: [Guard; 5] = [
+    pub const ALL: [Guard; 9] = [
         Guard::EpochTruncation,
         Guard::DuplicateWindow,
         Guard::ConfirmedIsrShrink,
+        Guard::RecoveryCrc,
+        Guard::CheckpointAfterFlush,
+        Guard::SnapshotWithinLog,
+        Guard::RecordEpochs,
         Guard::TombstoneHorizon,
         Guard::MarkerHorizon,
     ];
@@ -39,6 +55,10 @@ impl Guard {
             Guard::EpochTruncation => "epoch-truncation",
             Guard::DuplicateWindow => "duplicate-window",
             Guard::ConfirmedIsrShrink => "confirmed-isr-shrink",
+            Guard::RecoveryCrc => "recovery-crc",
+            Guard::CheckpointAfterFlush => "checkpoint-after-flush",
+            Guard::SnapshotWithinLog => "snapshot-within-log",
+            Guard::RecordEpochs => "record-epochs",
             Guard::TombstoneHorizon => "tombstone-horizon",
             Guard::MarkerHorizon => "marker-horizon",
         }
@@ -56,6 +76,18 @@ impl Guard {
             Guard::ConfirmedIsrShrink => {
                 "a leader counts a member of the ISR until the controller has confirmed that it left (A09, KIP-497: acknowledged records lost)"
             }
+            Guard::RecoveryCrc => {
+                "recovery takes only batches that fit their checksums (L06: what a power loss tore is served, and nobody can read it)"
+            }
+            Guard::CheckpointAfterFlush => {
+                "the recovery point passes only what was synced (L07: recovery begins behind what a power loss took away)"
+            }
+            Guard::SnapshotWithinLog => {
+                "what is known of producers beyond the recovered end is forgotten (L04: lost records are answered as duplicates)"
+            }
+            Guard::RecordEpochs => {
+                "a leader compares the epoch of a follower's last record with its own (A02, KIP-101: logs differ below their ends)"
+            }
             Guard::TombstoneHorizon => {
                 "compaction keeps tombstones for delete.retention.ms (L01, KAFKA-4529: slow readers keep deleted keys)"
             }
@@ -71,6 +103,10 @@ impl Guard {
             Guard::EpochTruncation => "A01 KIP-101",
             Guard::DuplicateWindow => "P03 KAFKA-5494",
             Guard::ConfirmedIsrShrink => "A09 KIP-497",
+            Guard::RecoveryCrc => "L06 torn batch",
+            Guard::CheckpointAfterFlush => "L07 early checkpoint",
+            Guard::SnapshotWithinLog => "L04 stale snapshot",
+            Guard::RecordEpochs => "A02 KIP-101",
             Guard::TombstoneHorizon => "L01 KAFKA-4529",
             Guard::MarkerHorizon => "L03 KIP-534",
         }
@@ -83,6 +119,15 @@ impl Guard {
             Guard::EpochTruncation => 2,
             Guard::DuplicateWindow => 2,
             Guard::ConfirmedIsrShrink => 2,
+            // Power loss that tears a batch within, and somebody who reads it: a replica or a consumer of a later leader.
+            Guard::RecoveryCrc => 2,
+            // A checkpoint behind a closed segment, and a power loss before the sync of it.
+            Guard::CheckpointAfterFlush => 2,
+            // Power loss between a snapshot and the sync of its records; that broker leads without them; their producer
+            // repeats them.
+            Guard::SnapshotWithinLog => 3,
+            // A leader dies with what nobody else has; another goes on past that before it is back.
+            Guard::RecordEpochs => 2,
             Guard::TombstoneHorizon => 1,
             Guard::MarkerHorizon => 2,
         }

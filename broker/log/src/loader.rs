@@ -9,7 +9,7 @@ use crate::writes::in_dir;
 use crate::{LoadError, Log, LogConfig};
 use bytes::{Buf, Bytes, BytesMut};
 use klamm_base::{
-    DiskDone, DiskError, DiskOp, DiskOut, DiskRequest, Guards, Now, Observation, Observe, Outbox, Ticket,
+    DiskDone, DiskError, DiskOp, DiskOut, DiskRequest, Guard, Guards, Now, Observation, Observe, Outbox, Ticket,
     TopicPartition,
 };
 use klamm_wire::records::{Batch, BatchHeader, HEADER_LEN};
@@ -66,6 +66,8 @@ pub struct Loader {
     unread: Vec<i64>,
     /// The most telling whole snapshot.
     pub(crate) snapshot: Option<(i64, Vec<ProducerEntry>)>,
+    /// The newest snapshot beyond the end, where the guard `snapshot-within-log` is off.
+    pub(crate) beyond: Option<(i64, Vec<ProducerEntry>)>,
     /// Snapshots that are whole.
     pub(crate) whole: BTreeSet<i64>,
     /// Snapshots to be written, and the offsets that they stand for.
@@ -148,6 +150,7 @@ impl Loader {
             epochs: Epochs::default(),
             checkpoint: None,
             unread: Vec::new(),
+            beyond: None,
             whole: BTreeSet::new(),
             new_snapshots: Vec::new(),
             kept_snapshots: BTreeSet::new(),
@@ -297,9 +300,14 @@ impl Loader {
             return Found::Unread;
         }
         match Batch::parse(buffer) {
-            Ok(batch) if self.scan.trusted || batch.crc_ok() => Found::Batch(batch),
+            Ok(batch) if self.scan.trusted || self.fits(&batch) => Found::Batch(batch),
             _ => Found::Damage,
         }
+    }
+
+    /// A batch that a power loss tore has a sound header as often as not.
+    fn fits(&self, batch: &Batch) -> bool {
+        !self.guards.stands(Guard::RecoveryCrc) || batch.crc_ok()
     }
 
     fn may_stand(&self, header: &BatchHeader, segment: &Segment) -> bool {
@@ -339,7 +347,7 @@ impl Loader {
         let first = self.first();
         // What was known where the log begins tells most of what its batches do not tell.
         snapshots.sort_by_key(|at| std::cmp::Reverse(if *at >= first { (0, *at) } else { (1, -*at) }));
-        snapshots.retain(|at| *at <= end);
+        snapshots.retain(|at| *at <= end || !self.guards.stands(Guard::SnapshotWithinLog));
         self.unread = snapshots;
         if self.names.contains(file::LEADER_EPOCHS) {
             let op = DiskOp::Read { path: in_dir(&self.dir, file::LEADER_EPOCHS), position: 0, len: PIECE as u32 };
@@ -393,8 +401,7 @@ impl Loader {
         if self.stage == Stage::ReadingSnapshot {
             let at = self.unread.pop().expect("one was asked for");
             if let Ok(producers) = decode_producer_snapshot(&data, at) {
-                self.whole.insert(at);
-                self.snapshot.get_or_insert((at, producers));
+                self.take_snapshot(at, producers);
             }
             self.next_snapshot(now, out);
         } else {
@@ -405,6 +412,16 @@ impl Loader {
             self.next_index(out);
         }
         Ok(self.finish(now))
+    }
+
+    fn take_snapshot(&mut self, at: i64, producers: Vec<ProducerEntry>) {
+        // Only where the guard is off: of records that this log does not hold.
+        if at > self.segments.last().map_or(self.known.log_start, Segment::end_offset) {
+            self.beyond = Some((at, producers));
+            return;
+        }
+        self.whole.insert(at);
+        self.snapshot.get_or_insert((at, producers));
     }
 
     /// Asks for every repair.
@@ -436,6 +453,8 @@ impl Loader {
             dir: self.dir.clone(),
             config: self.config,
             observe: self.observe.clone(),
+            guards: self.guards,
+            believed: self.beyond.take().map(|(_, snapshot)| Producers::believed(self.guards, &snapshot)),
             earlier: std::mem::replace(&mut self.earlier, Producers::new(self.guards)),
             segments: std::mem::take(&mut self.segments),
             epochs: std::mem::take(&mut self.epochs),

@@ -7,7 +7,7 @@ use crate::retention::Doomed;
 use crate::segment::Segment;
 use crate::writes::Chunk;
 use crate::{LogConfig, ProducerCheck, ReadPlan};
-use klamm_base::{DiskRequest, ErrorCode, Now, Observe, Outbox, Ticket, TopicPartition, chain};
+use klamm_base::{DiskRequest, ErrorCode, Guards, Now, Observe, Outbox, Ticket, TopicPartition, chain};
 use klamm_wire::records::{Batch, BatchHeader};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -23,6 +23,7 @@ pub struct Log {
     pub(crate) dir: String,
     pub(crate) config: LogConfig,
     pub(crate) observe: Observe,
+    pub(crate) guards: Guards,
     /// Never empty; the last one is written to.
     pub(crate) segments: Vec<Segment>,
     pub(crate) epochs: Epochs,
@@ -101,9 +102,12 @@ pub(crate) struct Parts {
     pub(crate) dir: String,
     pub(crate) config: LogConfig,
     pub(crate) observe: Observe,
+    pub(crate) guards: Guards,
     pub(crate) segments: Vec<Segment>,
     pub(crate) epochs: Epochs,
     pub(crate) earlier: Producers,
+    /// Taken for what is known of producers, whatever the batches tell.
+    pub(crate) believed: Option<Producers>,
     pub(crate) snapshots: BTreeSet<i64>,
     pub(crate) next_ticket: u64,
     /// At or above the first segment's base.
@@ -119,9 +123,11 @@ impl Log {
             dir,
             config,
             observe,
+            guards,
             mut segments,
             epochs,
             earlier,
+            believed,
             snapshots,
             next_ticket,
             log_start,
@@ -138,6 +144,7 @@ impl Log {
             dir,
             config,
             observe,
+            guards,
             segments,
             epochs,
             producers: earlier.clone(),
@@ -159,6 +166,7 @@ impl Log {
             failed: false,
         };
         log.rebuild_producers();
+        log.producers = believed.unwrap_or(log.producers);
         log.check();
         log
     }

@@ -129,6 +129,13 @@ impl Producers {
         self.by_id.iter().map(|(id, producer)| producer.entry(*id))
     }
 
+    /// A snapshot as it stands, whatever its log holds.
+    pub(crate) fn believed(guards: Guards, snapshot: &[ProducerEntry]) -> Self {
+        let mut producers = Producers::new(guards);
+        snapshot.iter().for_each(|entry| producers.remember(entry.producer_id, Producer::of_entry(entry)));
+        producers
+    }
+
     /// The snapshot file, without producers that were silent for a day and have no transaction open.
     pub(crate) fn render(&self, wall_ms: i64) -> Bytes {
         let entries: Vec<ProducerEntry> = self.living(wall_ms).map(|(id, producer)| producer.entry(id)).collect();

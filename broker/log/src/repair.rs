@@ -57,6 +57,7 @@ impl Loader {
         let used = self.snapshot.as_ref().map(|(at, _)| *at);
         let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
         self.kept_snapshots = self.whole.iter().copied().filter(|at| bases.contains(at)).collect();
+        self.kept_snapshots.extend(self.beyond.as_ref().map(|(at, _)| *at));
         let mut producers = self.earlier.clone();
         for index in 0..self.segments.len() {
             let base = self.segments[index].base_offset;

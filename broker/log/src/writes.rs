@@ -6,7 +6,7 @@ use crate::log::{Effect, End, Pending};
 use crate::segment::{Entry, Segment, segment_path};
 use crate::{Log, LogConfig, Progress};
 use bytes::Bytes;
-use klamm_base::{DiskDone, DiskOp, DiskRequest, Now, Observation, Outbox, Ticket, TopicPartition};
+use klamm_base::{DiskDone, DiskOp, DiskRequest, Guard, Now, Observation, Outbox, Ticket, TopicPartition};
 use klamm_wire::records::{Batch, BatchHeader};
 
 impl Log {
@@ -26,7 +26,9 @@ impl Log {
     pub(crate) fn roll(&mut self, now: Now, base_offset: i64, out: &mut Outbox<DiskRequest>) {
         self.write_indexes(out);
         self.write_snapshot(base_offset, now.wall_ms, out);
-        self.sync_all(None, out);
+        if self.guards.stands(Guard::CheckpointAfterFlush) {
+            self.sync_all(None, out);
+        }
         let segment = Segment::new(&self.dir, base_offset, now.wall_ms);
         assert!(base_offset > self.active().base_offset, "an empty segment was rolled");
         self.segments.push(segment);

@@ -4,7 +4,7 @@ use crate::Replica;
 use crate::state::{Bounds, OpenFetch, OpenRead};
 use crate::types::{Available, Command, FetchAnswerOut, FetchQuery};
 use bytes::Bytes;
-use klamm_base::{ErrorCode, Mark, NodeId, Now, Observation, Outbox, Ticket, sometimes};
+use klamm_base::{ErrorCode, Guard, Mark, NodeId, Now, Observation, Outbox, Ticket, sometimes};
 use klamm_log::ReadError;
 
 impl Replica {
@@ -36,7 +36,7 @@ impl Replica {
         };
         let leader_epoch = self.leader_epoch();
         let bounds = Bounds { leader_epoch, high_watermark, log_start, last_stable_offset, below };
-        if query.last_fetched_epoch >= 0 {
+        if query.last_fetched_epoch >= 0 && self.guards.stands(Guard::RecordEpochs) {
             match log.end_offset_for(query.last_fetched_epoch) {
                 None => return Err(Box::new(self.out_of_range_answer(&bounds))),
                 Some((epoch, end)) if epoch < query.last_fetched_epoch || end < query.fetch_offset => {

@@ -171,7 +171,8 @@ impl Replica {
 
     /// All below survives a power loss; 0 while the log is loaded.
     pub fn recovery_point(&self) -> i64 {
-        self.log.as_ref().map_or(0, Log::durable_end)
+        let honest = self.guards.stands(Guard::CheckpointAfterFlush);
+        self.log.as_ref().map_or(0, if honest { Log::durable_end } else { Log::log_end_offset })
     }
 
     /// The log begins within its first segment: the directory alone does not tell where.
