@@ -90,7 +90,8 @@ fn count(partition: &Partition, confusion: &mut Confusion) {
                 continue;
             }
             let word = Word::of(Some(klamm_base::ClientRecord { client: *client, number }));
-            if !can_tell(partition, sent, told) {
+            let deleted = partition.may_be_deleted(*client, number);
+            if !can_tell(partition, sent, told) || deleted && !vanished.contains(&word) && !stood(partition, outcome) {
                 row.not_known += 1;
             } else if vanished.contains(&word) || stood(partition, outcome) {
                 row.gone += 1;

@@ -117,6 +117,8 @@ fn partition_of(observation: &Observation) -> Option<TopicPartition> {
         | Observation::Appended { tp, .. }
         | Observation::Flushed { tp, .. }
         | Observation::Truncated { tp, .. }
+        | Observation::LogStartMoved { tp, .. }
+        | Observation::RetentionRan { tp, .. }
         | Observation::HighWatermark { tp, .. }
         | Observation::BecameLeader { tp, .. }
         | Observation::BecameFollower { tp, .. }
@@ -187,6 +189,8 @@ fn touches(
         | Observation::ProduceAcked { base_offset, last_offset, .. } => *base_offset < to && from <= *last_offset,
         Observation::Truncated { to: end, .. } => *end < to,
         Observation::LogLoaded { log_end, .. } => *log_end < to,
+        Observation::LogStartMoved { to: start, .. } => *start > from,
+        Observation::RetentionRan { deleted, log_start, .. } => *deleted > 0 && *log_start < to,
         Observation::HighWatermark { to: mark, as_leader: true, .. } => {
             let Source::Node(node) = source else { return false };
             *mark > from && covered.insert(node)

@@ -3,7 +3,7 @@
 use crate::ledger::{Ledger, Partition};
 use crate::nodes::{NodeIndex, NodeSet};
 use crate::{Damage, Entry, Event, Fact, History, Party, Phase, Stretch, World};
-use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, TruncationCause};
+use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, StartCause, TopicPartition, TruncationCause};
 
 /// A history and what is known of it.
 #[derive(Clone, Copy)]
@@ -78,6 +78,7 @@ impl Telling<'_> {
         let name = match &self.entry(at).event {
             Event::World(World::DiskDamaged { kind, .. }) => kind.name(),
             Event::World(World::BytesCorrupted { .. }) => "corrupted bytes",
+            Event::World(World::ClockSet { .. } | World::Disturbed { .. }) => "wall clock",
             _ => "damage",
         };
         format!("fault: {name}")
@@ -199,6 +200,12 @@ impl Telling<'_> {
             Observation::LogLoaded { tp, log_start, log_end, .. } => {
                 format!("{who} loaded {} with {log_start}..{log_end}", self.partition(*tp))
             }
+            Observation::LogStartMoved { tp, to, cause, .. } => {
+                format!("the log of {who} of {} begins at {to} from now on, {}", self.partition(*tp), start_cause(*cause))
+            }
+            Observation::RetentionRan { tp, segments, deleted, .. } => {
+                format!("{who} looked at {} segments of {} and deleted {deleted}", segments.len(), self.partition(*tp))
+            }
             Observation::Flushed { tp, to } => format!("{who} flushed {} below {to}", self.partition(*tp)),
             Observation::Truncated { tp, to, high_watermark, cause, .. } => {
                 let cause = cut_cause(*cause);
@@ -270,6 +277,17 @@ pub(crate) fn cut_cause(cause: TruncationCause) -> &'static str {
         TruncationCause::DivergingEpoch => "where the leader's epochs part from its own",
         TruncationCause::HighWatermark => "to its own high watermark",
         TruncationCause::OutOfRange => "because the leader's log ends or begins elsewhere",
+    }
+}
+
+/// Why a log begins later.
+fn start_cause(cause: StartCause) -> &'static str {
+    match cause {
+        StartCause::DeleteRecords => "by DeleteRecords",
+        StartCause::Leader => "as its leader's",
+        StartCause::Start => "as its first segments ended below its start",
+        StartCause::RetentionBytes => "by retention.bytes",
+        StartCause::RetentionMs => "by retention.ms",
     }
 }
 

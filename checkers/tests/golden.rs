@@ -2,7 +2,7 @@
 
 mod story;
 
-use klamm_base::{Election, NodeId, Observation, TruncationCause};
+use klamm_base::{Election, NodeId, Observation, StartCause, TruncationCause};
 use klamm_checkers::{Event, Standing, Verdict, World, properties};
 use story::{Batch, C, P, SAFE, Settings, Story, TP, good};
 
@@ -27,6 +27,10 @@ const GOLDEN: &[(&str, &str, Tale)] = &[
     ("log-matching", "Leader epochs never fall", epoch_fell),
     ("log-matching", "Batches of the same offset", rival),
     ("log-matching", "A follower appends only", unwritten),
+    ("retention-exact", "A check deletes exactly", deleted_too_early),
+    ("retention-exact", "Only what is committed", deleted_uncommitted),
+    ("retention-exact", "The segments that a check names", deleted_unwritten),
+    ("retention-exact", "A log begins later only", deleted_unchecked),
     ("high-watermark", "Within one leader epoch", mark_back),
     ("high-watermark", "The high watermark never passes", mark_beyond_end),
     ("high-watermark", "The high watermark stands still", mark_under_minimum),
@@ -68,6 +72,57 @@ fn no_rule_is_without_its_stories() {
             assert_eq!(GOLDEN.iter().filter(told).count(), 1, "{}: {rule}", property.name);
         }
     }
+}
+
+/// A good run in which node 3 deleted its first segment.
+fn good_and_expired() -> Story {
+    let mut story = good(SAFE);
+    story.roll(3);
+    story.produce(2);
+    story.expire(3, 1, 1, 0);
+    story
+}
+
+fn deleted_too_early(broken: bool) -> Story {
+    let mut story = good_and_expired();
+    story.roll(1);
+    story.produce(1);
+    let old = usize::from(!broken);
+    story.expire(1, old, 1, 0);
+    story.finish()
+}
+
+fn deleted_uncommitted(broken: bool) -> Story {
+    let mut story = good_and_expired();
+    let (records, end) = (story.invoke(P, 1), story.end(2));
+    let batch = story.batch(records);
+    let last = story.append(2, 2, batch);
+    story.start(2, if broken { end + 1 } else { end }, StartCause::DeleteRecords);
+    story.commit();
+    story.answer(2, 2, &last, false);
+    story.acked(&last);
+    story.finish_from(end)
+}
+
+fn deleted_unwritten(broken: bool) -> Story {
+    let mut story = good_and_expired();
+    let ran = story.last(|it| matches!(it, Observation::RetentionRan { .. }));
+    story.change(ran, |it| {
+        let Observation::RetentionRan { segments, .. } = it else { return };
+        segments[0].bytes += u64::from(broken);
+    });
+    story.finish()
+}
+
+fn deleted_unchecked(broken: bool) -> Story {
+    let mut story = good_and_expired();
+    story.roll(1);
+    story.produce(1);
+    story.expire(1, 1, 1, 0);
+    if broken {
+        story.history.entries.pop();
+    }
+    story.finish()
 }
 
 fn panic(broken: bool) -> Story {

@@ -19,7 +19,10 @@ fn ranges(losses: &[AllowedLoss]) -> Vec<(i64, i64)> {
 
 #[test]
 fn a_good_run_meets_every_premise_and_breaks_nothing() {
-    let story = good(SAFE);
+    let mut story = good(SAFE);
+    story.roll(3);
+    story.produce(1);
+    story.expire(3, 1, 1, 0);
     let story = story.finish();
     let report = story.judge();
     assert_eq!(report.violated(), Vec::<&str>::new(), "{:#?}", report.verdicts);

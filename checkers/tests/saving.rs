@@ -94,6 +94,9 @@ fn no_history_makes_a_judge_panic() {
     // Every kind of change to every entry of a good run: whatever the verdict, there is one.
     let mut story = Story::new(SAFE);
     story.produce(2);
+    story.roll(1);
+    story.produce(1);
+    story.expire(1, 1, 1, 0);
     story.kill(1);
     story.lead(2, &[2, 3], klamm_base::Election::Clean);
     story.produce(2);
@@ -115,6 +118,12 @@ fn no_history_makes_a_judge_panic() {
                 "high_watermark",
                 "from",
                 "acked",
+                "wall_ms",
+                "retention_ms",
+                "retention_bytes",
+                "bytes",
+                "newest_ms",
+                "deleted",
             ] {
                 let changed = with_field(lines[at], field, extreme);
                 let Some(changed) = changed else { continue };

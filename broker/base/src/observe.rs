@@ -126,7 +126,7 @@ pub enum Observation {
     /// Records below `to` are no part of the log any more; `wall_ms` is the node's own wall clock.
     LogStartMoved { tp: TopicPartition, to: i64, cause: StartCause, wall_ms: i64 },
     /// The retention looked at these segments, the oldest first, under this high watermark and its limits, by the node's own wall
-    /// clock, and deleted the first `deleted`.
+    /// clock, and deleted the first `deleted`. A limit of -1 is none.
     RetentionRan {
         tp: TopicPartition,
         wall_ms: i64,

@@ -45,7 +45,8 @@ impl Log {
         let Some((log_start, segments)) = before else { return };
         let deleted = segments.iter().take_while(|fact| fact.base_offset < self.segments[0].base_offset).count() as u32;
         assert!(self.segments.len() + deleted as usize >= count, "segments went that were not counted");
-        let LogConfig { retention_ms, retention_bytes, .. } = self.config;
+        let LogConfig { retention_ms, retention_bytes, delete, .. } = self.config;
+        let (retention_ms, retention_bytes) = if delete { (retention_ms, retention_bytes) } else { (-1, -1) };
         let (tp, wall_ms) = (self.tp, now.wall_ms);
         self.observe.note(|| Observation::RetentionRan {
             tp,

@@ -34,7 +34,7 @@ impl Replica {
             // Neither records nor high watermark of such an answer count (KAFKA-14704).
             (ErrorCode::None, Some((epoch, end))) => self.diverged(epoch, end),
             (ErrorCode::None, None) => self.take_records(now, &answer),
-            (ErrorCode::OffsetOutOfRange, _) => self.out_of_range(&answer),
+            (ErrorCode::OffsetOutOfRange, _) => self.out_of_range(now, &answer),
             // The node waits and asks again; a fenced epoch ends with the next metadata.
             _ => {}
         }
@@ -59,24 +59,26 @@ impl Replica {
     }
 
     /// The leader's log ends below this one's, or begins above it [R17].
-    fn out_of_range(&mut self, answer: &FollowerAnswer) {
+    fn out_of_range(&mut self, now: Now, answer: &FollowerAnswer) {
         self.observe.mark(Mark::FollowerOutOfRange);
         let (own_start, own_end) = (self.log_start_offset(), self.log_end_offset());
         let leader_end = answer.diverging.map(|(_, end)| end);
         if let Some(end) = leader_end.filter(|end| (0..own_end).contains(end)) {
             self.cut(end, TruncationCause::OutOfRange);
         } else if answer.log_start_offset > own_end {
-            self.begin_anew(own_start, answer.log_start_offset);
+            self.begin_anew(now, own_start, answer.log_start_offset);
         }
     }
 
-    fn begin_anew(&mut self, own_start: i64, at: i64) {
+    fn begin_anew(&mut self, now: Now, own_start: i64, at: i64) {
         let (tp, high_watermark, leader_epoch) = (self.config.tp, self.high_watermark, self.leader_epoch());
         let (to, cause) = (own_start, TruncationCause::OutOfRange);
         self.observe.note(|| Observation::Truncated { tp, to, high_watermark, leader_epoch, cause });
         let log = self.log.as_mut().expect("the log is loaded");
         log.truncate_fully_and_start_at(at, &mut self.disk);
         self.truncated = true;
+        let (to, cause, wall_ms) = (at, StartCause::Leader, now.wall_ms);
+        self.observe.note(|| Observation::LogStartMoved { tp, to, cause, wall_ms });
         self.set_high_watermark(at);
         self.clean_only_below();
     }

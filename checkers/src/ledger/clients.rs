@@ -65,6 +65,17 @@ pub(crate) struct Sent {
     pub stands: Option<i64>,
 }
 
+impl Sent {
+    /// Where it stands, or was told to.
+    pub fn place(&self) -> Option<i64> {
+        let told = match self.ended {
+            Some((_, Outcome::Acked(offset))) => Some(offset),
+            _ => None,
+        };
+        self.stands.or(told)
+    }
+}
+
 const UNHEARD: Sent = Sent { invoked: u32::MAX, ended: None, stands: None };
 
 /// The records of one producer in one partition, by number.

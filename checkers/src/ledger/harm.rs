@@ -77,6 +77,23 @@ pub(crate) struct Place {
     bytes: u32,
 }
 
+impl Place {
+    /// A segment begins with it, at this offset.
+    pub fn begins_segment_at(&self, offset: i64) -> bool {
+        self.position == 0 && self.base == offset
+    }
+
+    /// It is that of the batch at these offsets.
+    pub fn covers(&self, base: i64, last: i64) -> bool {
+        (self.base, self.next) == (base, last.saturating_add(1))
+    }
+
+    /// Bytes of the batch.
+    pub fn len(&self) -> u64 {
+        u64::from(self.bytes)
+    }
+}
+
 impl LogModel {
     /// A batch was written there.
     pub fn place(&mut self, (base, last): (i64, i64), position: u32, bytes: u32) {
@@ -84,6 +101,12 @@ impl LogModel {
             self.places.pop();
         }
         self.places.push(Place { base, next: last.saturating_add(1), position, bytes });
+    }
+
+    /// Where the batch that begins at `base` stands.
+    pub fn place_of(&self, base: i64) -> Option<&Place> {
+        let at = self.places.partition_point(|place| place.base < base);
+        self.places.get(at).filter(|place| place.base == base)
     }
 
     /// The offsets of the batches that stand in bytes `from..to` of the segment that begins at offset `segment`; what nobody
@@ -148,6 +171,20 @@ impl Partition {
         self.harms.push(Harm { unchecked, pending, ..Harm::new(node, kind, (from, to), at) });
     }
 
+    /// A checkpoint of this node says something else than was written, of any partition: the next load may begin or end
+    /// elsewhere, and take for committed what is not.
+    pub fn misguide(&mut self, node: NodeIndex, damage: Damage, (at, at_ns): (u32, u64)) {
+        let kind = match damage {
+            Damage::NotDurable => HarmKind::Undurable,
+            Damage::Partial | Damage::Removed | Damage::NamesNotDurable => return,
+            _ => HarmKind::Gone,
+        };
+        if self.log(node).is_some() {
+            let (from, to) = (i64::MIN, i64::MAX);
+            self.harms.push(Harm { node, kind, from, to, at, at_ns, until: u32::MAX, pending: None });
+        }
+    }
+
     /// The device under a node was wiped in the life that loaded this copy, or in a later one: whatever that life took for
     /// there, or wrote since into directories that are gone, the next one need not find.
     pub fn gone(&mut self, node: NodeIndex, at: u32, at_ns: u64) {
@@ -196,6 +233,12 @@ impl Partition {
     pub fn spoil_frame(&mut self, follower: NodeIndex, at: u32, at_ns: u64) {
         let from = self.log(follower).map_or(0, |log| log.end);
         self.harms.push(Harm::new(follower, HarmKind::Frame, (from, i64::MAX), (at, at_ns)));
+    }
+
+    /// Damage that may be why a node counts its segments, or what is committed, otherwise than it should.
+    pub fn harm_of_start(&self, node: NodeIndex, now_ns: u64) -> Option<Harm> {
+        let tells = |harm: &&Harm| harm.is_on(node) && (harm.kind != HarmKind::Frame || is_fresh(harm, now_ns));
+        self.harms.iter().find(tells).copied()
     }
 
     /// What excuses a load that brings back less than there was, or something else, from its first offset on. `power_lost`:

@@ -4,6 +4,7 @@
 //! share a prefix exactly when they share versions, and what a log lost is what was popped from its path.
 
 use super::harm::Place;
+use super::starts::Starts;
 use crate::nodes::{NodeIndex, NodeSet};
 use klamm_base::TruncationCause;
 
@@ -51,6 +52,8 @@ pub(crate) struct Version {
     pub next: Option<VersionId>,
     /// Bytes that a restart found and nobody had announced: `batch` and `epoch` are unknown.
     pub opaque: bool,
+    /// Where the log began whose digest an opaque version ends with.
+    pub under: i64,
     /// Entry of its first append.
     pub first: u32,
     pub fate: Fate,
@@ -82,7 +85,9 @@ pub(crate) struct Cut {
 /// The log of one partition on one node.
 #[derive(Debug, Default)]
 pub(crate) struct LogModel {
+    /// Where the path begins: at or below where the log does. What the log deleted from its front stays in the path.
     pub start: i64,
+    pub starts: Starts,
     /// Ascending, contiguous from `start`.
     pub path: Vec<VersionId>,
     pub end: i64,

@@ -165,6 +165,7 @@ impl Partition {
             return false;
         }
         self.led = Some((node, leader_epoch));
+        self.leads_without(node);
         while let Some(tip) = self.line.last().copied()
             && !self.holds(node, tip)
         {

@@ -5,7 +5,9 @@ mod harm;
 mod log;
 mod loss;
 mod partition;
+mod reload;
 mod slots;
+mod starts;
 mod witnesses;
 
 pub(crate) use clients::{Client, Sending, Sent, Word};
@@ -14,12 +16,14 @@ pub(crate) use log::{AppendFault, Commit, Cut, Fate, LogModel, Mark, Reload, Ver
 pub(crate) use loss::{Cause, Decision, Setting};
 pub(crate) use partition::{Changes, Partition};
 pub(crate) use slots::Slots;
+pub(crate) use starts::{StartFault, TooEarly};
 use witnesses::{Astray, Witnesses};
 
 use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
 use crate::{Counts, Damage, Entry, Event, Party, World};
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
 use partition::{Final, Stored};
+use starts::Check;
 use std::collections::BTreeMap;
 
 /// A topic as the controller made it.
@@ -42,11 +46,17 @@ pub(crate) struct Machine {
     pub device_wiped: Option<(u32, u32, u64)>,
     /// The last heal leaves it out: it is nobody's business any more.
     pub left_out: bool,
+    /// Entry at which the world last made its wall clock wrong.
+    pub clock_off: Option<u32>,
 }
 
 impl Machine {
-    fn note(&mut self, world: &World) {
+    fn note(&mut self, at: u32, world: &World) {
         match world {
+            World::ClockSet { offset_ms, .. } if *offset_ms != 0 => self.clock_off = Some(at),
+            World::Disturbed { what, .. } if what.starts_with("its wall clock") => {
+                self.clock_off = Some(at);
+            }
             World::HostStarted { .. } | World::Restarted { .. } => self.is_down = false,
             World::Killed { .. } | World::PoweredOff { .. } => self.is_down = true,
             World::LeftOut { .. } => self.left_out = true,
@@ -79,6 +89,15 @@ pub(crate) enum Effect {
         node: NodeIndex,
         /// Entry of the harm that explains it.
         excuse: Option<u32>,
+    },
+    /// The start of a log moved, or a check of the retention was told.
+    Started {
+        part: usize,
+        node: NodeIndex,
+        fault: Option<StartFault>,
+        /// Entry of the harm that explains the fault.
+        excuse: Option<u32>,
+        early: Option<TooEarly>,
     },
     Marked {
         part: usize,
@@ -162,6 +181,8 @@ pub(crate) struct Ledger {
     unfit: BTreeMap<u8, (u32, Damage)>,
     /// World time of the entry that is being taken in, nanoseconds.
     now_ns: u64,
+    /// What right wall clocks said when the run began, milliseconds.
+    wall_ms: Option<i64>,
 }
 
 /// The longest reading or batch that is looked at record by record: beyond it a history is not a real one.
@@ -234,7 +255,7 @@ impl Ledger {
     fn world(&mut self, at: u32, world: &World) -> Effect {
         let node = node_of(world).map(|node| self.node(node));
         if let Some(node) = node {
-            self.machines[node.0 as usize].note(world);
+            self.machines[node.0 as usize].note(at, world);
         }
         match (world, node) {
             (World::Killed { .. } | World::Stopped { .. }, Some(node)) => Effect::Down { node },
@@ -303,6 +324,10 @@ impl Ledger {
                 for partition in self.parts.iter_mut().filter(|part| !of_a_log || only == Some(part.tp)) {
                     partition.unname(node, of_a_log, (at, self.now_ns));
                 }
+            }
+            // Where a log begins and from where on it is recovered stand in no log, and under no checksum.
+            _ if file.trim_end_matches(".tmp").ends_with("-offset-checkpoint") => {
+                self.parts.iter_mut().for_each(|part| part.misguide(node, kind, (at, self.now_ns)));
             }
             // Without these a node does not know who it is. All other files are made anew from the logs.
             _ if matches!(kind, Damage::Removed | Damage::Wiped) => {}
@@ -414,8 +439,52 @@ impl Ledger {
                 log.flushed = log.flushed.max((*to).min(log.end));
                 Effect::Nothing
             }
+            Observation::LogStartMoved { .. } | Observation::RetentionRan { .. } => self.start(at, node, observation),
             _ => self.leadership(at, node, observation),
         }
+    }
+
+    /// The beginning of a log, and what the retention made of it.
+    fn start(&mut self, at: u32, node: NodeIndex, observation: &Observation) -> Effect {
+        let (tp, wall) = match observation {
+            Observation::LogStartMoved { tp, wall_ms, .. } | Observation::RetentionRan { tp, wall_ms, .. } => {
+                (*tp, *wall_ms)
+            }
+            other => unreachable!("{other:?} is no start"),
+        };
+        let (machine, part) = (self.machine(node), self.part(tp));
+        let since_ms = (self.now_ns / 1_000_000) as i64;
+        if machine.clock_off.is_none() {
+            self.wall_ms.get_or_insert(wall.saturating_sub(since_ms));
+        }
+        let true_ms = self.wall_ms.map(|began| began.saturating_add(since_ms)).filter(|_| machine.clock_off.is_some());
+        let partition = &mut self.parts[part];
+        let (fault, early) = match observation {
+            Observation::LogStartMoved { to, cause, .. } => (partition.start_moved(node, *to, *cause, at), None),
+            Observation::RetentionRan {
+                high_watermark,
+                log_start,
+                retention_ms,
+                retention_bytes,
+                segments,
+                deleted,
+                ..
+            } => {
+                let (high_watermark, log_start, deleted) = (*high_watermark, *log_start, *deleted);
+                let (retention_ms, retention_bytes) = (*retention_ms, *retention_bytes);
+                let wall_ms = wall;
+                let check =
+                    Check { wall_ms, high_watermark, log_start, retention_ms, retention_bytes, segments, deleted };
+                let fault = partition.expired(node, &check);
+                (fault, true_ms.and_then(|true_ms| partition.too_early(node, &check, true_ms, machine)))
+            }
+            other => unreachable!("{other:?} is no start"),
+        };
+        let excuse = fault.and_then(|_| partition.harm_of_start(node, self.now_ns)).map(|harm| harm.at);
+        if excuse.is_some() {
+            partition.deleted_by_damage(node);
+        }
+        Effect::Started { part, node, fault, excuse, early }
     }
 
     fn load(&mut self, at: u32, node: NodeIndex, tp: TopicPartition, (start, end, digest): (i64, i64, u64)) -> Effect {
@@ -434,7 +503,7 @@ impl Ledger {
         let harm = partition.harm_of_load(node, lost_at);
         let harmed = harm.map(|harm| (harm.from, harm.at));
         let before = Before { known, end: was, flushed, power_lost, harmed };
-        let how = partition.reload(node, start, end, digest, at, &mut self.changes.removed);
+        let how = partition.reload(node, (start, end, digest), at, &mut self.changes.removed);
         for id in &self.changes.removed {
             match harm.filter(|harm| harm.from <= partition.version(*id).last) {
                 Some(harm) => partition.destroy(*id, node, harm),

@@ -2,8 +2,9 @@
 
 use super::harm::Harm;
 use super::loss::{Decision, Loss, View};
+use super::starts::Starts;
 use super::witnesses::Astray;
-use super::{AppendFault, Cut, Fate, LogModel, Reload, Sending, Slots, Version, VersionId};
+use super::{AppendFault, Cut, Fate, LogModel, Sending, Slots, Version, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
 use klamm_base::{ClientId, TopicPartition, TruncationCause, chain};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +55,7 @@ pub(crate) struct Partition {
     /// Versions that are not the first to follow their parent.
     forks: BTreeMap<(Option<VersionId>, i64, i32, u64), VersionId>,
     /// Opaque versions that no other log has explained yet, and those that one has.
-    opaque: Vec<VersionId>,
+    pub(super) opaque: Vec<VersionId>,
     explained: BTreeMap<VersionId, Vec<VersionId>>,
     /// By node number.
     pub logs: Vec<LogModel>,
@@ -73,6 +74,8 @@ pub(crate) struct Partition {
     pub line: Vec<VersionId>,
     /// The highest end of anything committed ever.
     pub frontier: i64,
+    /// Below this a leader's log was deleted by rule: nobody need find what stood there.
+    pub gone_below: i64,
     /// The longest batch, in offsets.
     pub longest: i64,
     pub slots: Slots,
@@ -112,6 +115,7 @@ impl Partition {
             led_at: BTreeMap::new(),
             line: Vec::new(),
             frontier: 0,
+            gone_below: 0,
             longest: 1,
             slots: Slots::default(),
             sendings: BTreeMap::new(),
@@ -173,10 +177,14 @@ impl Partition {
         self.line.get(at).copied().filter(|id| self.version(*id).base <= offset)
     }
 
-    /// True if the node's log holds this version, or the same batch in a log that begins elsewhere.
+    /// True if the node's log holds this version, or the same batch in a log that begins elsewhere, or had it and deleted it
+    /// by rule.
     pub fn holds(&self, node: NodeIndex, id: VersionId) -> bool {
         let wanted = self.version(id);
         let Some(log) = self.log(node) else { return false };
+        if wanted.last < log.starts.legal {
+            return true;
+        }
         if wanted.last >= log.end {
             return false;
         }
@@ -232,7 +240,7 @@ impl Partition {
         let mut fault = self.fit(node, stored);
         let log = self.log_mut(node);
         let (tip, root) = (log.path.last().copied(), log.start);
-        let (id, fresh) = match self.child(tip, stored) {
+        let (id, fresh) = match self.child(tip, stored).or_else(|| self.first_in_the_middle(tip, stored)) {
             Some(id) => (id, false),
             None => {
                 let digest =
@@ -261,9 +269,8 @@ impl Partition {
             self.pop(node, stored.base, &mut popped);
             let log = self.log_mut(node);
             if log.end != stored.base {
-                log.path.clear();
-                log.marked = 0;
-                (log.start, log.end) = (stored.base, stored.base);
+                log.end = stored.base;
+                log.begin(stored.base);
             }
             return (!first_sight).then_some(AppendFault::Gap { end });
         }
@@ -279,6 +286,13 @@ impl Partition {
             return Some(id);
         }
         self.forks.get(&(tip, stored.base, stored.epoch, stored.batch)).copied()
+    }
+
+    /// What a log that begins in the middle begins with stands in another one too.
+    fn first_in_the_middle(&self, tip: Option<VersionId>, stored: Stored) -> Option<VersionId> {
+        let id = *self.places.get(&(stored.base, stored.epoch)).filter(|_| tip.is_none())?;
+        let there = self.version(id);
+        (there.batch == stored.batch && there.last == stored.last).then_some(id)
     }
 
     fn rival(&self, stored: Stored, digest: u64, root: i64) -> Option<AppendFault> {
@@ -304,7 +318,7 @@ impl Partition {
         id
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         parent: Option<VersionId>,
         stored: Stored,
@@ -325,6 +339,7 @@ impl Partition {
             parent,
             next: None,
             opaque,
+            under: root,
             first: at,
             fate: Fate::Open,
             commit: None,
@@ -338,7 +353,7 @@ impl Partition {
         id
     }
 
-    fn push(&mut self, node: NodeIndex, id: VersionId) {
+    pub(super) fn push(&mut self, node: NodeIndex, id: VersionId) {
         let version = self.version_mut(id);
         version.held.insert(node);
         version.destroyed.remove(node);
@@ -373,14 +388,17 @@ impl Partition {
         at: u32,
         removed: &mut Vec<VersionId>,
     ) {
-        self.pop(node, to, removed);
+        let begins = self.log_mut(node).starts.now;
+        self.pop(node, to.max(begins), removed);
         let log = self.log_mut(node);
         log.cut = Some(Cut { at, to, cause });
-        // Beyond its end or before its start: the log was emptied and begins anew at the leader's start.
-        let elsewhere = to > log.end && removed.is_empty() || to < log.start;
-        if elsewhere && cause == TruncationCause::OutOfRange {
-            removed.extend(log.path.drain(..).rev());
-            (log.start, log.end, log.flushed, log.marked) = (to, to, to, 0);
+        // Beyond its end or before its start: the log was emptied and begins anew there.
+        let beyond = to > log.end && removed.is_empty() && cause == TruncationCause::OutOfRange;
+        if to < begins || to < log.start || beyond {
+            let rest = log.path.drain(..).rev();
+            removed.extend(rest.filter(|_| beyond));
+            (log.end, log.flushed) = (to, to);
+            log.begin(to);
         }
     }
 
@@ -394,106 +412,18 @@ impl Partition {
             self.version_mut(*id).destroyed.insert(node);
         }
         let log = self.log_mut(node);
-        (log.start, log.end, log.flushed, log.marked, log.mark) = (0, 0, 0, 0, None);
-    }
-
-    /// A restarted replica told what its log holds.
-    pub fn reload(
-        &mut self,
-        node: NodeIndex,
-        start: i64,
-        end: i64,
-        digest: u64,
-        at: u32,
-        removed: &mut Vec<VersionId>,
-    ) -> Reload {
-        let log = self.log_mut(node);
-        log.loaded = at;
-        log.mark = None;
-        if start != log.start {
-            return self.restart_elsewhere(node, start, end, digest, at, removed);
-        }
-        let before = log.end;
-        if self.ends_with(node, end, digest) {
-            self.pop(node, end, removed);
-            return Reload::Prefix;
-        }
-        let known = |version: &&Version| {
-            version.digest == digest && version.last.saturating_add(1) == end && version.root == start
-        };
-        if let Some(tip) = self.versions.iter().rev().find(known).map(|version| (version.base, version.digest)) {
-            self.adopt(node, tip, removed);
-            return Reload::Known;
-        }
-        self.pop(node, end, removed);
-        self.grow(node, end, digest, at);
-        if end > before { Reload::Grown } else { Reload::Unexplained }
-    }
-
-    /// True if a prefix of the node's log ends at `end` with this digest.
-    fn ends_with(&self, node: NodeIndex, end: i64, digest: u64) -> bool {
-        let Some(log) = self.log(node) else { return false };
-        if end == log.start {
-            return digest == 0;
-        }
-        let tip = self.covering(node, end.saturating_sub(1)).map(|id| self.version(id));
-        tip.is_some_and(|tip| tip.last.saturating_add(1) == end && tip.digest == digest)
-    }
-
-    /// Replaces a node's path by the one that ends in the version of this place and digest.
-    fn adopt(&mut self, node: NodeIndex, (base, digest): (i64, u64), removed: &mut Vec<VersionId>) {
-        let found = self.versions.iter().rposition(|version| version.base == base && version.digest == digest);
-        let mut missing = Vec::new();
-        let mut cursor = found.map(|at| VersionId(at as u32));
-        while let Some(id) = cursor
-            && !self.holds(node, id)
-        {
-            missing.push(id);
-            cursor = self.version(id).parent;
-        }
-        let from = cursor.map_or(i64::MIN, |id| self.version(id).last.saturating_add(1));
-        self.pop(node, from, removed);
-        for id in missing.into_iter().rev() {
-            self.push(node, id);
-        }
-    }
-
-    /// Adds bytes that nobody announced.
-    fn grow(&mut self, node: NodeIndex, end: i64, digest: u64, at: u32) {
-        let log = self.log_mut(node);
-        if log.end >= end {
-            return;
-        }
-        let (tip, base, root) = (log.path.last().copied(), log.end, log.start);
-        let epoch = tip.map_or(0, |tip| self.version(tip).epoch);
-        let stored = Stored { base, last: end - 1, epoch, batch: digest };
-        let id = self.insert(tip, stored, digest, root, at, true);
-        self.push(node, id);
-        self.opaque.push(id);
-    }
-
-    fn restart_elsewhere(
-        &mut self,
-        node: NodeIndex,
-        start: i64,
-        end: i64,
-        digest: u64,
-        at: u32,
-        removed: &mut Vec<VersionId>,
-    ) -> Reload {
-        self.pop(node, i64::MIN, removed);
-        let log = self.log_mut(node);
-        (log.start, log.end, log.flushed, log.marked) = (start, start, start, 0);
-        self.grow(node, end, digest, at);
-        Reload::Moved
+        (log.end, log.flushed, log.mark, log.starts) = (0, 0, None, Starts::default());
+        log.begin(0);
     }
 
     /// A log that now ends where an opaque version ends, with its digest, tells what that version is made of.
     fn explain(&mut self, node: NodeIndex) {
         let Some(tip) = self.log(node).and_then(|log| log.path.last().copied()) else { return };
-        let (end, digest) = (self.version(tip).last, self.version(tip).digest);
-        let explains =
-            |id: &VersionId| *id != tip && self.version(*id).last == end && self.version(*id).digest == digest;
+        let end = self.version(tip).last;
+        let explains = |id: &VersionId| {
+            let riddle = self.version(*id);
+            *id != tip && riddle.last == end && self.digest_from(tip, riddle.under) == Some(riddle.digest)
+        };
         let Some(at) = self.opaque.iter().position(explains) else { return };
         let riddle = self.opaque[at];
         let base = self.version(riddle).base;
@@ -528,7 +458,11 @@ impl Partition {
         if let Some(at) = self.line.iter().position(|id| *id == riddle) {
             self.line.splice(at..=at, pieces.iter().copied());
         }
-        self.adopt_children(riddle, next, pieces[pieces.len() - 1]);
+        let tip = pieces[pieces.len() - 1];
+        self.adopt_children(riddle, next, tip);
+        if self.version(riddle).digest != self.version(tip).digest {
+            self.rehash(tip);
+        }
     }
 
     fn adopt_children(&mut self, riddle: VersionId, next: Option<VersionId>, tip: VersionId) {

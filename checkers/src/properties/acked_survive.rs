@@ -18,7 +18,7 @@ pub(crate) const PROPERTY: Property = Property {
                   setting is named (flush.messages, min.insync.replicas, eligible.leader.replicas.version=0), or the damage to a copy \
                   that no setting could have kept. acks=1 and acks=0 \
                   excuse only what never was below a high watermark. A loss through an unclean election must be exactly what the \
-                  elected log did not hold: more lost is violated, less lost too.",
+                  elected log did not hold: more lost is violated, less lost too. What a leader deleted by rule (retention, DeleteRecords) is not lost.",
     rules: &[RULE],
 };
 
@@ -148,6 +148,7 @@ fn sent_and_gone(partition: &Partition) -> Vec<(ClientId, u32, u32)> {
         for (number, sent) in sending.iter().filter(|(_, sent)| sent.stands.is_none()) {
             if let Some((at, Outcome::Sent)) = sent.ended
                 && at < began
+                && !partition.may_be_deleted(*client, number)
             {
                 gone.push((*client, number, at));
             }
@@ -176,7 +177,10 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
     }
     // The record that is gone was in the batch that did not survive; and of two that two leaders acknowledged there at the same
     // time, a write that was committed and then lost explains it, one that never was does not.
+    let deleted = acked.offset < partition.gone_below && !partition.slots.get(acked.offset).last.seen();
     let gone = match (fate, rival) {
+        // What stood there went by rule.
+        (Some(Fate::Committed), _) if deleted => return None,
         (Some(Fate::Committed), _) => rival.or(fate),
         (Some(Fate::Open), Some(Fate::Lost(_))) => rival,
         _ => fate,

@@ -138,9 +138,12 @@ impl ReadCommitted {
     /// What was read once and is not in the final reading. If it was acknowledged too, its loss is the finding.
     fn vanished(&mut self, ledger: &Ledger, part: usize) {
         let partition = &ledger.parts[part];
-        let Some(last) = partition.read_through() else { return };
-        for (offset, slot) in partition.slots.iter().filter(|(offset, slot)| *offset >= last.start && slot.read.seen())
-        {
+        if partition.read_through().is_none() {
+            return;
+        }
+        // What was deleted by rule need not be there.
+        let from = partition.gone_below;
+        for (offset, slot) in partition.slots.iter().filter(|(offset, slot)| *offset >= from && slot.read.seen()) {
             if slot.last.seen() || partition.too_late(offset, slot.read_at) {
                 continue;
             }

@@ -173,7 +173,7 @@ fn gaps(ledger: &Ledger, part: usize, found: &mut Found) {
                     let still = |told: u32| sent.invoked < told && ended.is_none_or(|(at, _)| at > told);
                     let Some((told, acked)) = earliest.filter(|(told, _)| still(*told)) else { continue };
                     let record = ClientRecord { client: *client, number };
-                    if !renewed(ledger, partition, record) {
+                    if !renewed(ledger, partition, record) && !partition.may_be_deleted(*client, number) {
                         let breach = Breach::Gap { part, client: *client, missing: number, acked, told, read: last.at };
                         found.note(ledger, (part, record), None, breach);
                     }

@@ -13,6 +13,7 @@ mod one_leader_per_epoch;
 mod producer_order;
 mod recovery;
 mod refused_stay_out;
+mod retention_exact;
 mod serves_after_heal;
 
 use crate::ledger::{Effect, Ledger};
@@ -42,6 +43,7 @@ pub(crate) const ALL: &[Property] = &[
     one_leader_per_epoch::PROPERTY,
     recovery::PROPERTY,
     log_matching::PROPERTY,
+    retention_exact::PROPERTY,
     high_watermark::PROPERTY,
     ack_after_commit::PROPERTY,
     acked_survive::PROPERTY,
@@ -61,6 +63,7 @@ pub(crate) fn judges() -> Vec<Box<dyn Judge>> {
         Box::new(one_leader_per_epoch::OneLeader::default()),
         Box::new(recovery::Recovery::default()),
         Box::new(log_matching::LogMatching::default()),
+        Box::new(retention_exact::RetentionExact::default()),
         Box::new(high_watermark::HighWatermark::default()),
         Box::new(ack_after_commit::AckAfterCommit::default()),
         Box::new(acked_survive::AckedSurvive::default()),

@@ -2,8 +2,8 @@
 #![allow(dead_code)]
 
 use klamm_base::{
-    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, Source, TopicPartition,
-    TruncationCause, Uuid, chain,
+    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, SegmentFact, Source,
+    StartCause, TopicPartition, TruncationCause, Uuid, chain,
 };
 use klamm_checkers::{Damage, Event, History, Party, Report, Standing, World, judge};
 use std::collections::BTreeMap;
@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 pub const TP: TopicPartition = TopicPartition { topic: Uuid(77), partition: 0 };
 /// Every batch has so many bytes.
 pub const BATCH: u32 = 100;
+/// What right wall clocks say when a story begins, and how long topics keep records: in milliseconds.
+pub const WALL_MS: i64 = 1_767_225_600_000;
+pub const KEPT_MS: i64 = 1_000;
 pub const P: ClientId = ClientId(1);
 pub const C: ClientId = ClientId(2);
 pub const FINAL: ClientId = ClientId(9);
@@ -38,6 +41,9 @@ pub struct Story {
     pub isr: Vec<i32>,
     pub numbers: BTreeMap<ClientId, u32>,
     pub acks: i16,
+    /// Where segments of a node begin, as places in its log.
+    pub rolls: BTreeMap<i32, Vec<usize>>,
+    pub starts: BTreeMap<i32, i64>,
     next_batch: u64,
     now: u64,
 }
@@ -96,6 +102,8 @@ impl Story {
             isr: vec![1, 2, 3],
             numbers: BTreeMap::new(),
             acks: settings.acks,
+            rolls: BTreeMap::new(),
+            starts: BTreeMap::new(),
             next_batch: 1000,
             now: 0,
         };
@@ -215,7 +223,8 @@ impl Story {
     pub fn store(&mut self, node: i32, batch: Batch, as_leader: bool) {
         let (base_offset, last_offset, leader_epoch, id) = (batch.base, batch.last(), batch.epoch, batch.id);
         let log = self.logs.entry(node).or_default();
-        let (position, bytes) = (BATCH * log.len() as u32, BATCH);
+        let rolled = self.rolls.get(&node).and_then(|rolls| rolls.last()).map_or(0, |roll| *roll);
+        let (position, bytes) = (BATCH * (log.len() - rolled.min(log.len())) as u32, BATCH);
         log.push(batch);
         let (tp, batch) = (TP, id);
         self.node(
@@ -353,8 +362,69 @@ impl Story {
 
     pub fn load(&mut self, node: i32) {
         let log = self.logs.get(&node).cloned().unwrap_or_default();
-        let digest = log.iter().fold(0, |digest, batch| chain(digest, batch.base, batch.epoch, batch.id));
-        self.node(node, Observation::LogLoaded { tp: TP, log_start: 0, log_end: self.end(node), digest });
+        let log_start = self.starts.get(&node).copied().unwrap_or(0);
+        let held = log.iter().filter(|batch| batch.last() >= log_start);
+        let digest = held.fold(0, |digest, batch| chain(digest, batch.base, batch.epoch, batch.id));
+        self.node(node, Observation::LogLoaded { tp: TP, log_start, log_end: self.end(node), digest });
+    }
+
+    /// A node closes its segment: the next batch begins another.
+    pub fn roll(&mut self, node: i32) {
+        let length = self.logs.get(&node).map_or(0, Vec::len);
+        self.rolls.entry(node).or_default().push(length);
+    }
+
+    pub fn wall_ms(&self) -> i64 {
+        WALL_MS + (self.now / 1_000_000) as i64
+    }
+
+    pub fn start(&mut self, node: i32, to: i64, cause: StartCause) -> usize {
+        self.starts.insert(node, to);
+        // The entry comes a millisecond after what stands.
+        let wall_ms = self.wall_ms() + 1;
+        self.node(node, Observation::LogStartMoved { tp: TP, to, cause, wall_ms })
+    }
+
+    /// A node's segments as a check sees them at `wall_ms`: the first `old` have outlived their time.
+    pub fn segments(&self, node: i32, old: usize, wall_ms: i64) -> Vec<SegmentFact> {
+        let log = self.logs.get(&node).map_or(&[][..], Vec::as_slice);
+        let rolls = self.rolls.get(&node).map_or(&[][..], Vec::as_slice);
+        let begins: Vec<usize> = [0].into_iter().chain(rolls.iter().copied()).collect();
+        let ends = begins.iter().skip(1).copied().chain([log.len()]);
+        let fact = |(at, (from, to)): (usize, (usize, usize))| SegmentFact {
+            base_offset: log.get(from).map_or(self.end(node), |batch| batch.base),
+            bytes: u64::from(BATCH) * (to - from) as u64,
+            newest_ms: if at < old { wall_ms - KEPT_MS - 1 } else { wall_ms - KEPT_MS },
+        };
+        begins.iter().copied().zip(ends).enumerate().map(fact).collect()
+    }
+
+    /// A node of which `off_ms` is the error of its clock deletes its first `deleted` segments; `old` have outlived their time.
+    pub fn expire(&mut self, node: i32, old: usize, deleted: usize, off_ms: i64) -> usize {
+        let wall_ms = self.wall_ms() + 1 + off_ms;
+        let segments = self.segments(node, old, wall_ms);
+        let log_start = self.starts.get(&node).copied().unwrap_or(0);
+        let to = segments.get(deleted).map_or(self.end(node), |segment| segment.base_offset);
+        if deleted > 0 {
+            self.starts.insert(node, to);
+            self.node(node, Observation::LogStartMoved { tp: TP, to, cause: StartCause::RetentionMs, wall_ms });
+        }
+        self.now -= if deleted > 0 { 1_000_000 } else { 0 };
+        let (tp, high_watermark, deleted) = (TP, self.end(node), deleted as u32);
+        let (retention_ms, retention_bytes) = (KEPT_MS, -1);
+        self.node(
+            node,
+            Observation::RetentionRan {
+                tp,
+                wall_ms,
+                high_watermark,
+                log_start,
+                retention_ms,
+                retention_bytes,
+                segments,
+                deleted,
+            },
+        )
     }
 
     pub fn records(&self, node: i32) -> Vec<Option<ClientRecord>> {
@@ -369,7 +439,12 @@ impl Story {
     }
 
     /// Heal, rest, one write, one reading.
-    pub fn finish(mut self) -> Story {
+    pub fn finish(self) -> Story {
+        self.finish_from(0)
+    }
+
+    /// The same, where the last leader's log begins at `start`.
+    pub fn finish_from(mut self, start: i64) -> Story {
         self.world(World::Healed);
         (1..=3).filter(|node| *node != self.leader).collect::<Vec<_>>().into_iter().for_each(|node| self.follow(node));
         self.change_isr(&[1, 2, 3]);
@@ -378,9 +453,9 @@ impl Story {
         self.produce(1);
         let end = self.end(self.leader);
         self.client(FINAL, Observation::ClientStarted { name: "final".into(), kind: ClientKind::Consumer });
-        self.client(FINAL, Observation::Positioned { tp: TP, offset: 0 });
-        self.read(FINAL, self.leader, 0, end, true);
-        self.client(FINAL, Observation::FinallyRead { tp: TP, log_start: 0, log_end: end, complete: true });
+        self.client(FINAL, Observation::Positioned { tp: TP, offset: start });
+        self.read(FINAL, self.leader, start, end, true);
+        self.client(FINAL, Observation::FinallyRead { tp: TP, log_start: start, log_end: end, complete: true });
         self
     }
 

@@ -77,6 +77,9 @@ pub struct Profile {
     /// Settings with the values to choose from; who stands twice is as likely again.
     #[serde(default)]
     pub settings: Settings,
+    /// Likewise, of what a log does by the clock: drawn from a stream of its own.
+    #[serde(default)]
+    pub housekeeping: Settings,
     /// Share of producers with acks=all.
     pub acks_all: u64,
     /// Share of idempotent ones among them.
@@ -248,6 +251,7 @@ impl Profile {
         check_timeouts(source, &self.producer_timeouts, Keys::Producer)?;
         check_timeouts(source, &self.consumer_timeouts, Keys::Consumer)?;
         self.settings.check(source)?;
+        self.housekeeping.check(source)?;
         self.check_ranges().map_err(|what| source.error(0..0, what, None))
     }
 

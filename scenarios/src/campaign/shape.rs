@@ -32,6 +32,22 @@ pub fn draw(profile: &Profile, script: &mut Script) {
             producer.config.insert(key.get_ref().clone(), choice(draws.pick(values)));
         }
     }
+    keep_house(profile, script);
+}
+
+/// Flushes, checkpoints, retention. Clients do none of it; what a profile says of them here is drawn like the rest.
+fn keep_house(profile: &Profile, script: &mut Script) {
+    let mut draws = Draws::named(script.seed, "housekeeping");
+    choose(&mut draws, &profile.housekeeping.broker, &mut script.cluster.config);
+    for topic in &mut script.topics {
+        choose(&mut draws, &profile.housekeeping.topic, &mut topic.config);
+    }
+    for producer in &mut script.producers {
+        choose(&mut draws, &profile.housekeeping.producer, &mut producer.config);
+    }
+    for consumer in &mut script.consumers {
+        choose(&mut draws, &profile.housekeeping.consumer, &mut consumer.config);
+    }
 }
 
 /// Gives every setting one of its values.

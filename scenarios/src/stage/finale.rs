@@ -52,7 +52,7 @@ pub async fn write_once(env: &Env, clients: &Arc<Clients>, partitions: &[Partiti
     writer.flush().await;
 }
 
-/// Reads every partition from its first offset to its high watermark. Logs begin at 0 until retention has its own issue.
+/// Reads every partition from its first offset to its high watermark.
 pub async fn read_all(env: &Env, clients: &Arc<Clients>, partitions: &[Partition], bound: Span) {
     let give_up_ns = env.clock.mono_ns() + bound.0;
     let patient = settings(&[("request.timeout.ms", "5000")]);
@@ -80,6 +80,7 @@ fn end_reached(reader: &Reader, partition: &Partition) -> Option<i64> {
 /// Observes the end of the final reading of a partition.
 fn finished(reader: &Reader, clients: &Clients, partition: &Partition, log_end: i64, complete: bool) -> bool {
     let tp = clients.ids.get().expect("topics are made before they are read")[partition];
-    reader.observe().note(|| Observation::FinallyRead { tp, log_start: 0, log_end, complete });
+    let log_start = reader.begun(tp).unwrap_or(log_end);
+    reader.observe().note(|| Observation::FinallyRead { tp, log_start, log_end, complete });
     true
 }

@@ -165,6 +165,8 @@ pub struct Reader {
     consumer: Consumer,
     observe: Observe,
     finally: bool,
+    /// The first offset read of each partition.
+    begun: BTreeMap<TopicPartition, i64>,
 }
 
 impl Reader {
@@ -182,14 +184,24 @@ impl Reader {
         let (_, observe) = clients.incarnation(name, ClientKind::Consumer);
         let mut consumer = Consumer::start(env, config, clients.bootstrap.clone(), observe.clone());
         consumer.assign(partitions.iter().map(|p| (p.topic.as_str().into(), p.partition, StartAt::Earliest)));
-        Self { consumer, observe, finally }
+        Self { consumer, observe, finally, begun: BTreeMap::new() }
     }
 
     /// Waits for records and observes them; true if there were any.
     pub async fn poll(&mut self, max_wait_ms: u64) -> bool {
         let fetched = self.consumer.poll(max_wait_ms).await;
-        fetched.iter().for_each(|fetched| self.observe_read(fetched));
+        for fetched in &fetched {
+            if let Some(first) = fetched.records.first() {
+                self.begun.entry(fetched.tp).or_insert(first.offset);
+            }
+            self.observe_read(fetched);
+        }
         !fetched.is_empty()
+    }
+
+    /// The first offset that was read of a partition.
+    pub fn begun(&self, tp: TopicPartition) -> Option<i64> {
+        self.begun.get(&tp).copied()
     }
 
     /// The next offset of a partition, and its high watermark as last heard.

@@ -1,0 +1,249 @@
+//! Where logs begin: the starts that their nodes told, what the retention had to delete, and what nobody need find any more.
+//!
+//! A start is *legal* when all below it is committed and a rule took it away: DeleteRecords, a check of the retention under
+//! the node's own wall clock [L20], or the legal start of another replica [L21]. Only a legal start excuses that records
+//! are gone, on its own copy; and for clients, once a leader has it.
+
+use super::partition::Partition;
+use super::{LogModel, Machine};
+use crate::nodes::NodeIndex;
+use klamm_base::{SegmentFact, StartCause};
+use std::collections::BTreeSet;
+
+/// The beginning of one node's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Starts {
+    /// As it was told last.
+    pub now: i64,
+    /// The highest that was legal.
+    pub legal: i64,
+    /// All that this copy had: a checkpoint may bring any of them back.
+    told: BTreeSet<i64>,
+    /// Moves by the retention of which no check was told yet.
+    open: Option<OpenMove>,
+}
+
+/// Moves of one check of the retention, which is told after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OpenMove {
+    /// Where the log began before.
+    from: i64,
+    at: u32,
+}
+
+/// One check of the retention, as its node told it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Check<'a> {
+    pub wall_ms: i64,
+    pub high_watermark: i64,
+    pub log_start: i64,
+    pub retention_ms: i64,
+    pub retention_bytes: i64,
+    pub segments: &'a [SegmentFact],
+    pub deleted: u32,
+}
+
+/// What is wrong with the beginning of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartFault {
+    /// So many segments had to go, by the node's own clock.
+    Inexact { wanted: u32 },
+    /// What was not committed is gone.
+    Uncommitted,
+    /// This segment (by its base offset) is not what was written.
+    Misplaced { segment: i64 },
+    /// It moved without a reason, or did not where it had one.
+    Unfounded,
+}
+
+/// What a check of the retention deleted that it would not have deleted by the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooEarly {
+    pub from: i64,
+    pub to: i64,
+    /// Entry at which the world made the clock wrong.
+    pub clock: u32,
+}
+
+impl LogModel {
+    /// The log is empty and begins at `to`.
+    pub fn begin(&mut self, to: i64) {
+        self.path.clear();
+        (self.start, self.marked, self.starts.now) = (to, 0, to);
+        self.starts.told.insert(to);
+    }
+
+    /// True if a load may find the log's beginning there: where it was told to be; or, as a start is checkpointed now and then
+    /// and segments are deleted one by one, where it was told to be earlier, or where a segment begins below.
+    pub fn may_begin_at(&self, start: i64) -> bool {
+        let begins = |start: i64| self.place_of(start).is_some_and(|place| place.begins_segment_at(start));
+        let latest = self.starts.told.last().copied().unwrap_or(0).max(self.starts.now);
+        let earlier = self.start < start && start < latest && (self.starts.told.contains(&start) || begins(start));
+        start == self.start || start == latest || earlier
+    }
+}
+
+impl Check<'_> {
+    /// How many of the oldest segments must go if it is `wall_ms` now, of a log that ends at `end` [L20].
+    fn due(&self, wall_ms: i64, end: i64) -> u32 {
+        let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([end]);
+        let mut size = self.segments.iter().fold(0u64, |size, segment| size.saturating_add(segment.bytes));
+        let mut count = 0;
+        for (segment, end) in self.segments.iter().zip(ends) {
+            let rest = size.saturating_sub(segment.bytes);
+            let by_size = u64::try_from(self.retention_bytes).is_ok_and(|wanted| rest >= wanted);
+            let age = wall_ms.saturating_sub(segment.newest_ms);
+            let by_age = self.retention_ms >= 0 && age > self.retention_ms;
+            let whole = segment.bytes > 0 && end <= self.high_watermark;
+            if !whole || !(end <= self.log_start || by_size || by_age) {
+                break;
+            }
+            (size, count) = (rest, count + 1);
+        }
+        count
+    }
+
+    /// Where the log begins behind the first `count` segments.
+    fn behind(&self, count: u32, end: i64) -> i64 {
+        self.segments.get(count as usize).map_or(end, |segment| segment.base_offset)
+    }
+}
+
+impl Partition {
+    /// A node told that its log begins at `to` from now on.
+    pub fn start_moved(&mut self, node: NodeIndex, to: i64, cause: StartCause, at: u32) -> Option<StartFault> {
+        let is_legal = self.is_legal(to, cause);
+        let log = self.log_mut(node);
+        let from = std::mem::replace(&mut log.starts.now, to);
+        let forgotten = log.starts.open.is_some() && !by_retention(cause);
+        log.starts.told.insert(to);
+        if to > log.end {
+            // A follower that fell behind its leader's start begins there anew.
+            (log.end, log.flushed) = (to, to);
+            log.begin(to);
+        }
+        if by_retention(cause) {
+            log.starts.open.get_or_insert(OpenMove { from, at });
+            return None;
+        }
+        log.starts.open = None;
+        match is_legal {
+            Ok(()) => {
+                self.deleted_by_rule(node, to);
+                forgotten.then_some(StartFault::Unfounded)
+            }
+            Err(fault) => Some(fault),
+        }
+    }
+
+    fn is_legal(&self, to: i64, cause: StartCause) -> Result<(), StartFault> {
+        let elsewhere = self.logs.iter().map(|log| log.starts.legal).max().unwrap_or(0);
+        match cause {
+            _ if to > self.frontier => Err(StartFault::Uncommitted),
+            StartCause::Leader if to > elsewhere => Err(StartFault::Unfounded),
+            _ => Ok(()),
+        }
+    }
+
+    /// All below `to` was taken from a node's log as it should be.
+    fn deleted_by_rule(&mut self, node: NodeIndex, to: i64) {
+        let starts = &mut self.log_mut(node).starts;
+        starts.legal = starts.legal.max(to);
+        if self.led.is_some_and(|(leader, _)| leader == node) {
+            self.gone_below = self.gone_below.max(to);
+        }
+    }
+
+    /// Damage made a node's log begin where it does: nobody need find what stood below.
+    pub fn deleted_by_damage(&mut self, node: NodeIndex) {
+        let begins = self.log_mut(node).starts.now;
+        self.deleted_by_rule(node, begins);
+    }
+
+    /// A broker leads: what it deleted by rule nobody need find.
+    pub(super) fn leads_without(&mut self, node: NodeIndex) {
+        let legal = self.log(node).map_or(0, |log| log.starts.legal);
+        self.gone_below = self.gone_below.max(legal);
+    }
+
+    /// A node told of a check of the retention.
+    pub fn expired(&mut self, node: NodeIndex, check: &Check) -> Option<StartFault> {
+        let log = self.log_mut(node);
+        let (end, now) = (log.end, log.starts.now);
+        let open = log.starts.open.take();
+        let begins = check.behind(check.deleted, end);
+        let fault = self.fault_of(node, check, open.map_or(now, |open| open.from));
+        if fault.is_none() && check.deleted > 0 {
+            self.deleted_by_rule(node, begins);
+        }
+        fault
+    }
+
+    fn fault_of(&self, node: NodeIndex, check: &Check, before: i64) -> Option<StartFault> {
+        let log = self.log(node)?;
+        let wanted = check.due(check.wall_ms, log.end);
+        let begins = check.behind(check.deleted, log.end);
+        if check.deleted != wanted {
+            return Some(StartFault::Inexact { wanted });
+        }
+        if check.deleted > 0 && check.high_watermark.max(begins) > self.frontier {
+            return Some(StartFault::Uncommitted);
+        }
+        if let Some(segment) = self.misplaced(log, check) {
+            return Some(StartFault::Misplaced { segment });
+        }
+        let follows = if check.deleted > 0 { before.max(begins) } else { before };
+        (check.log_start != before || log.starts.now != follows).then_some(StartFault::Unfounded)
+    }
+
+    /// The first segment that is not what the node told of its appends. Where some were never told, nobody knows.
+    fn misplaced(&self, log: &LogModel, check: &Check) -> Option<i64> {
+        let ends = check.segments.iter().skip(1).map(|next| next.base_offset).chain([log.end]);
+        check.segments.iter().zip(ends).find_map(|(segment, end)| {
+            let base = segment.base_offset;
+            let from = log.path.partition_point(|id| self.version(*id).base < base);
+            let batches = log.path[from..].iter().map(|id| self.version(*id)).take_while(|it| it.base < end);
+            let mut bytes = 0;
+            let mut next = base;
+            for version in batches {
+                let place = log.place_of(version.base).filter(|place| place.covers(version.base, version.last))?;
+                bytes += place.len();
+                if (version.base == base) != place.begins_segment_at(version.base) {
+                    return Some(base);
+                }
+                next = version.last.saturating_add(1);
+            }
+            (bytes != segment.bytes || next != end).then_some(base)
+        })
+    }
+
+    /// What the retention deleted for no other reason than a wrong clock, which says `true_ms` behind what it should.
+    pub fn too_early(&self, node: NodeIndex, check: &Check, true_ms: i64, machine: Machine) -> Option<TooEarly> {
+        let end = self.log(node)?.end;
+        let wanted = check.due(true_ms, end);
+        let (from, to) = (check.behind(wanted, end), check.behind(check.deleted, end));
+        let clock = machine.clock_off.filter(|_| wanted < check.deleted)?;
+        Some(TooEarly { from, to, clock })
+    }
+
+    /// A start that moved by the retention, of which no check was told.
+    pub fn unchecked_starts(&self) -> impl Iterator<Item = (NodeIndex, u32)> + '_ {
+        let open = |node: &u8| Some((NodeIndex(*node), self.log(NodeIndex(*node))?.starts.open?.at));
+        self.hosts.iter().filter_map(open)
+    }
+
+    /// True if this record of a client may have stood where logs were deleted by rule: nothing that the client sent before it
+    /// stands behind that.
+    pub fn may_be_deleted(&self, client: klamm_base::ClientId, number: u32) -> bool {
+        if self.gone_below == 0 {
+            return false;
+        }
+        let Some(sending) = self.sendings.get(&client) else { return true };
+        let behind = |offset: i64| offset.saturating_add(1) >= self.gone_below;
+        !sending.iter().take_while(|(earlier, _)| *earlier < number).any(|(_, sent)| sent.place().is_some_and(behind))
+    }
+}
+
+fn by_retention(cause: StartCause) -> bool {
+    matches!(cause, StartCause::RetentionBytes | StartCause::RetentionMs | StartCause::Start)
+}
