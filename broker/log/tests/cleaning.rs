@@ -309,6 +309,46 @@ fn assert_no_overlap(disk: &Disk, at: &str) {
     assert!(in_order, "{at}: a segment that was replaced is still there");
 }
 
+/// The files of the first segment before and after a clean, by kind: `.log`, `.index`, `.timeindex`.
+fn first_files(bench: &Bench) -> BTreeMap<&'static str, Bytes> {
+    let kinds = [".log", ".index", ".timeindex"];
+    let path = |kind| format!("{DIR}/{:020}{kind}", 0);
+    let found = kinds.into_iter().filter_map(|kind| Some((kind, bench.disk.content(&path(kind))?)));
+    found.map(|(kind, content)| (kind, Bytes::copy_from_slice(content))).collect()
+}
+
+/// What a broker that died within a swap may leave of it [L17]: the suffixes of the new files, and whether the new segment
+/// counts. `torn` stands for bytes that are no segment: whoever believes them has lost the log.
+#[test]
+fn a_swap_counts_when_all_of_its_files_have_their_suffix_and_not_before() {
+    let states: [(&str, &[(&str, &str, bool)], bool); 6] = [
+        ("being written", &[(".log", ".cleaned", true), (".index", ".cleaned", true)], false),
+        ("its index was renamed first", &[(".index", ".swap", true), (".log", ".cleaned", true)], false),
+        ("its log was renamed first", &[(".log", ".swap", true), (".index", ".cleaned", true)], false),
+        ("all are renamed", &[(".log", ".swap", false), (".index", ".swap", false)], true),
+        ("its log has its name", &[(".log", "", false), (".index", ".swap", false)], true),
+        ("its index has its name", &[(".index", "", false), (".log", ".swap", false)], true),
+    ];
+    for (state, files, counts) in states {
+        let mut bench = written(8);
+        let before = Content::of(&mut bench);
+        let mut after = written(8);
+        clean_all(&mut after, None);
+        let new = first_files(&after);
+        for (kind, suffix, torn) in files {
+            let data = if *torn { Bytes::from_static(b"torn") } else { new[kind].clone() };
+            bench.disk.perform(DiskOp::Write { path: format!("{DIR}/{:020}{kind}{suffix}", 0), data }).unwrap();
+        }
+        let mut loaded = Bench::knowing(bench.disk.clone(), CONFIG, known(&bench));
+        let content = Content::of(&mut loaded);
+        content.assert_tells_the_same(&before, state);
+        assert_eq!(content.committed.len() < before.committed.len(), counts, "{state}");
+        assert_eq!(first_files(&loaded)[".log"] == new[".log"], counts, "{state}");
+        assert_no_overlap(&loaded.disk, state);
+        assert_eq!(loaded.disk.list(DIR).iter().find(|name| name.ends_with("ed") || name.ends_with(".swap")), None);
+    }
+}
+
 /// A log with all that a clean can meet: deletions and markers with and without a horizon, a part that is clean.
 fn eventful(seed: u64) -> (Bench, i64) {
     let mut bench = written(seed);
