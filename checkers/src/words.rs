@@ -3,7 +3,9 @@
 use crate::ledger::{Ledger, Partition};
 use crate::nodes::{NodeIndex, NodeSet};
 use crate::{Damage, Entry, Event, Fact, History, Party, Phase, Stretch, World};
-use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, StartCause, TopicPartition, TruncationCause};
+use klamm_base::{
+    ClientId, ClientRecord, NodeId, Observation, Outcome, Source, StartCause, TopicPartition, TruncationCause,
+};
 
 /// A history and what is known of it.
 #[derive(Clone, Copy)]
@@ -201,7 +203,11 @@ impl Telling<'_> {
                 format!("{who} loaded {} with {log_start}..{log_end}", self.partition(*tp))
             }
             Observation::LogStartMoved { tp, to, cause, .. } => {
-                format!("the log of {who} of {} begins at {to} from now on, {}", self.partition(*tp), start_cause(*cause))
+                format!(
+                    "the log of {who} of {} begins at {to} from now on, {}",
+                    self.partition(*tp),
+                    start_cause(*cause)
+                )
             }
             Observation::RetentionRan { tp, segments, deleted, .. } => {
                 format!("{who} looked at {} segments of {} and deleted {deleted}", segments.len(), self.partition(*tp))

@@ -51,7 +51,8 @@ impl Partition {
 
     /// True if a prefix of the node's log ends at `end` with this digest. Where it cannot be told, the end decides.
     fn ends_with(&self, node: NodeIndex, (start, end, digest): (i64, i64, u64)) -> bool {
-        let tip = self.covering(node, end.saturating_sub(1)).filter(|tip| self.version(*tip).last.saturating_add(1) == end);
+        let tip =
+            self.covering(node, end.saturating_sub(1)).filter(|tip| self.version(*tip).last.saturating_add(1) == end);
         tip.is_some_and(|tip| self.digest_from(tip, start).is_none_or(|told| told == digest))
     }
 

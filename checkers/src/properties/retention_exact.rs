@@ -21,7 +21,8 @@ pub(crate) const PROPERTY: Property = Property {
     rules: &[EXACT, COMMITTED, WRITTEN, FOUNDED],
 };
 
-const EXACT: &str = "A check deletes exactly the oldest segments that have outlived their limits under the node's own clock.";
+const EXACT: &str =
+    "A check deletes exactly the oldest segments that have outlived their limits under the node's own clock.";
 const COMMITTED: &str = "Only what is committed is taken from the beginning of a log.";
 const WRITTEN: &str = "The segments that a check names are those that were written.";
 const FOUNDED: &str =
