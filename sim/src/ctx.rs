@@ -116,6 +116,11 @@ pub(crate) fn flag_director() {
     FLAG.set(true);
 }
 
+/// Whether the director is asked for.
+pub(crate) fn is_flagged() -> bool {
+    FLAG.get()
+}
+
 /// Whether the director was asked for since the last call.
 pub(crate) fn take_flag() -> bool {
     FLAG.replace(false)

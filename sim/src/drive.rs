@@ -7,10 +7,11 @@ use crate::guest;
 use crate::slab::Id;
 use crate::spans;
 use crate::timer::NEVER;
-use crate::waits;
+use crate::waits::{self, check_limit};
 use crate::world::{Inner, settle, with};
 use std::future::poll_fn;
 use std::mem::ManuallyDrop;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// So long madsim gets to drop what guests left.
@@ -26,12 +27,17 @@ pub(crate) fn alone(open: impl FnOnce(), is_over: &dyn Fn() -> bool, advance: &d
 /// Not generic, so that it is compiled here, with all that it calls.
 fn to_the_end(is_over: &dyn Fn() -> bool, advance: &dyn Fn(u64)) {
     settle(false);
-    while !is_over() {
-        let quiet = match with(Inner::turn) {
-            Some((id, turn)) => poll(id, turn),
-            None => step(advance),
-        };
-        settle(quiet);
+    loop {
+        match with(Inner::turn) {
+            Some((id, turn)) => {
+                settle(poll(id, turn));
+                // Only a poll can end it.
+                if is_over() {
+                    return;
+                }
+            }
+            None => settle(step(advance)),
+        }
     }
 }
 
@@ -96,22 +102,23 @@ fn until(now: u64) -> Option<u64> {
 
 /// Polls a task. True if that left nobody to be woken, told or buried.
 #[inline(always)]
-fn poll(id: Id, mut turn: Turn) -> bool {
+fn poll(id: Id, turn: Turn) -> bool {
     let before = ctx::enter(turn.context);
     let span = spans::enter(turn.context);
     assert!(!turn.livelocked, "a million polls at one instant: this task, or those that wake it, never wait");
-    let polled = turn.future.as_mut().poll(&mut Context::from_waker(&turn.waker));
+    let polled = turn.body.poll();
+    let body = ManuallyDrop::into_inner(turn.body);
     let quiet = match polled {
         Poll::Pending => {
-            let future = ManuallyDrop::into_inner(turn.future);
-            let put_back = |world: &mut Inner| (world.exec.put_back(id, future, turn.waker), world.is_quiet());
-            let (ended_meanwhile, quiet) = with(put_back);
-            ended_meanwhile.is_ok() && quiet
+            let ended_meanwhile = Rc::strong_count(&body) == 1;
+            drop(body);
+            !ended_meanwhile && with(|world| world.is_quiet())
         }
         Poll::Ready(()) => {
+            let future = body.future.take();
             let freed = with(|world| world.exec.remove(id));
-            assert!(freed.is_none(), "the future of a running task is not in the table");
-            drop(ManuallyDrop::into_inner(turn.future));
+            assert!(freed.is_none(), "the future of a task that is over is not in the table");
+            drop(future);
             false
         }
     };
@@ -120,18 +127,12 @@ fn poll(id: Id, mut turn: Turn) -> bool {
     quiet
 }
 
-fn check_limit(at: u64, limit: u64) {
-    assert!(at <= limit, "{}", waits::over_limit(limit));
-}
-
 /// The next thing in time happens. True if that left nobody to be woken, told or buried.
 #[inline(always)]
 fn step(advance: &dyn Fn(u64)) -> bool {
-    let (entry, now, limit) = with(|world| (world.next_entry(), world.now, world.config.limit_ns));
-    let Some(entry) = entry else { panic!("{}", waits::deadlock()) };
-    check_limit(entry.at, limit.unwrap_or(NEVER));
-    if entry.at > now {
-        advance(entry.at - now);
+    let Some((entry, after_ns)) = with(Inner::next_step) else { panic!("{}", waits::deadlock()) };
+    if after_ns > 0 {
+        advance(after_ns);
     }
     let (waker, quiet) = with(|world| {
         world.set_time(entry.at);

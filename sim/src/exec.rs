@@ -6,12 +6,14 @@ use crate::rng::below;
 use crate::slab::{Id, Slab};
 use crate::world;
 use rand_chacha::ChaCha8Rng;
+use std::cell::RefCell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::thread::ThreadId;
 
 /// A future of this thread.
@@ -24,10 +26,29 @@ pub(crate) struct Task {
     pub site: Option<&'static Location<'static>>,
     /// Who waits for its end.
     pub joiner: Option<Waker>,
-    /// Out while it is polled.
-    future: Option<Local>,
-    pub waker: Option<Waker>,
+    pub body: Rc<Body>,
     queued: bool,
+}
+
+/// What a poll needs of a task. Whoever polls it holds it too, since the task may be ended meanwhile.
+pub(crate) struct Body {
+    /// Borrowed while it is polled; none once it is over.
+    pub future: RefCell<Option<Local>>,
+    pub waker: Waker,
+}
+
+impl Body {
+    /// Polls it, if it is not over.
+    pub fn poll(&self) -> Poll<()> {
+        let mut future = self.future.borrow_mut();
+        let future = future.as_mut().expect("a task that is not over");
+        future.as_mut().poll(&mut std::task::Context::from_waker(&self.waker))
+    }
+
+    /// It is polled right now.
+    pub fn is_running(&self) -> bool {
+        self.future.try_borrow().is_err()
+    }
 }
 
 /// A future that must be dropped as the one who ran it. Where it is not buried it is leaked: that is so only while a panic
@@ -52,8 +73,7 @@ pub(crate) struct Turn {
     /// Tasks were polled endlessly without any time passing.
     pub livelocked: bool,
     /// Leaked if its poll panics, as all of the world is then.
-    pub future: ManuallyDrop<Local>,
-    pub waker: Waker,
+    pub body: ManuallyDrop<Rc<Body>>,
 }
 
 struct TaskWaker {
@@ -111,8 +131,10 @@ impl Exec {
             context,
             site: None,
             joiner: None,
-            future: Some(future),
-            waker: Some(Waker::from(Arc::new(TaskWaker { id, thread }))),
+            body: Rc::new(Body {
+                future: RefCell::new(Some(future)),
+                waker: Waker::from(Arc::new(TaskWaker { id, thread })),
+            }),
             queued: false,
         })
     }
@@ -150,13 +172,12 @@ impl Exec {
         }
     }
 
-    /// Takes a task out for its poll; `None` if it is gone.
+    /// A task's turn; `None` if it is gone.
     pub fn start(&mut self, id: Id) -> Option<Turn> {
         let task = self.tasks.get_mut(id)?;
         task.queued = false;
-        let (future, waker) = (task.future.take()?, task.waker.take()?);
         self.polls += 1;
-        Some(Turn { context: task.context, livelocked: false, future: ManuallyDrop::new(future), waker })
+        Some(Turn { context: task.context, livelocked: false, body: ManuallyDrop::new(task.body.clone()) })
     }
 
     /// Its host.
@@ -164,21 +185,11 @@ impl Exec {
         self.tasks.get(id).map(|task| task.context.host)
     }
 
-    /// Puts a task back after its poll; gives it back if it was ended meanwhile.
-    pub fn put_back(&mut self, id: Id, future: Local, waker: Waker) -> Result<(), (Local, Waker)> {
-        match self.tasks.get_mut(id) {
-            Some(task) => {
-                (task.future, task.waker) = (Some(future), Some(waker));
-                Ok(())
-            }
-            None => Err((future, waker)),
-        }
-    }
-
     /// Ends a task. If it is not running just now, its future is to be dropped by the caller; else whoever polls it will.
     pub fn remove(&mut self, id: Id) -> Option<Corpse> {
         let task = self.tasks.remove(id)?;
-        Some(Corpse { context: task.context, future: ManuallyDrop::new(task.future?) })
+        let future = task.body.future.try_borrow_mut().ok()?.take()?;
+        Some(Corpse { context: task.context, future: ManuallyDrop::new(future) })
     }
 
     /// Ends all tasks that match.

@@ -32,6 +32,11 @@ pub(crate) fn explain(panic: Panic) -> Panic {
     Panic { message, ..panic }
 }
 
+/// That a run does not go on beyond its limit.
+pub(crate) fn check_limit(at_ns: u64, limit_ns: u64) {
+    assert!(at_ns <= limit_ns, "{}", over_limit(limit_ns));
+}
+
 /// A run takes longer than it may.
 pub(crate) fn over_limit(limit_ns: u64) -> String {
     format!("the run is not over after {limit_ns} ns")
@@ -46,12 +51,11 @@ impl Inner {
     /// `host/task, made at FILE:LINE:COLUMN, waits for …`
     fn tell_of(&self, task: &Task) -> String {
         let site = task.site.map(|site| format!(", made at {site},")).unwrap_or_default();
-        let what = match &task.waker {
-            _ if self.machines.get(task.context.host as usize).is_some_and(|machine| machine.pauses != 0) => {
-                "its paused host".to_owned()
-            }
-            Some(waker) => self.waits_for(waker),
-            None => "its own end".to_owned(),
+        let is_paused = self.machines.get(task.context.host as usize).is_some_and(|machine| machine.pauses != 0);
+        let what = match task.body.is_running() {
+            _ if is_paused => "its paused host".to_owned(),
+            true => "its own end".to_owned(),
+            false => self.waits_for(&task.body.waker),
         };
         format!("{}{site} waits for {what}", who(task))
     }

@@ -12,11 +12,13 @@ use crate::rng;
 use crate::run::SimConfig;
 use crate::slab::Id;
 use crate::stage::World;
-use crate::timer::{Entry, Event, Timers};
+use crate::timer::{Entry, Event, NEVER, Timers};
 use crate::trace::{Kind, Trace};
+use crate::waits::check_limit;
 use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::task::Waker;
 use std::thread::ThreadId;
 
@@ -55,28 +57,31 @@ pub(crate) struct Inner {
 }
 
 thread_local! {
-    static WORLD: RefCell<Option<Box<Inner>>> = const { RefCell::new(None) };
+    /// Nothing that the thread would have to drop: then it need not look, at every use, whether it did. Whoever puts a world
+    /// here takes it away.
+    static WORLD: RefCell<Option<ManuallyDrop<Box<Inner>>>> = const { RefCell::new(None) };
 }
 
 /// Gives the thread its world.
 pub(crate) fn put(inner: Box<Inner>) {
-    let before = WORLD.replace(Some(inner));
+    let before = WORLD.replace(Some(ManuallyDrop::new(inner)));
     assert!(before.is_none(), "one world a thread");
 }
 
 /// Takes the world away.
 pub(crate) fn take() -> Box<Inner> {
-    WORLD.take().expect("a world that was put there")
+    ManuallyDrop::into_inner(WORLD.take().expect("a world that was put there"))
 }
 
 /// Something with the world of this thread. What it calls must neither wake, nor drop what is not the world's own.
 pub(crate) fn with<R>(act: impl FnOnce(&mut Inner) -> R) -> R {
-    try_with(act).expect("no simulated world on this thread: this is only for use inside klamm_sim::run, and a guest's is klamm_sim::guest::env()")
+    const NO_WORLD: &str = "no simulated world on this thread: this is only for use inside klamm_sim::run, and a guest's is klamm_sim::guest::env()";
+    WORLD.with_borrow_mut(|world| act(world.as_mut().expect(NO_WORLD)))
 }
 
 /// The same; `None` where no world is (any more), or it rests while guests run.
 pub(crate) fn try_with<R>(act: impl FnOnce(&mut Inner) -> R) -> Option<R> {
-    WORLD.try_with(|world| world.borrow_mut().as_mut().map(|inner| act(inner))).ok().flatten()
+    WORLD.with_borrow_mut(|world| world.as_mut().map(|inner| act(inner)))
 }
 
 impl Inner {
@@ -132,6 +137,7 @@ impl Inner {
     }
 
     /// A task has something to do.
+    #[inline]
     pub fn wake_task(&mut self, id: Id) {
         let Some(host) = self.exec.claim(id) else { return };
         match self.machines.get(host as usize).filter(|machine| machine.held) {
@@ -154,7 +160,8 @@ impl Inner {
         }
     }
 
-    /// The next task to poll, taken out for it.
+    /// The next task to poll, and what it takes.
+    #[inline(always)]
     pub fn turn(&mut self) -> Option<(Id, Turn)> {
         loop {
             let id = self.pick()?;
@@ -175,13 +182,15 @@ impl Inner {
         if is_all { self.wakers.pop() } else { None }
     }
 
-    /// The next thing that happens.
-    pub fn next_entry(&mut self) -> Option<Entry> {
+    /// The next thing that happens, and how much later than now.
+    #[inline(always)]
+    pub fn next_step(&mut self) -> Option<(Entry, u64)> {
         loop {
             let mut entry = self.timers.pop()?;
             if self.means_something(&entry) {
                 entry.at = entry.at.max(self.now);
-                return Some(entry);
+                check_limit(entry.at, self.config.limit_ns.unwrap_or(NEVER));
+                return Some((entry, entry.at - self.now));
             }
         }
     }
@@ -223,6 +232,7 @@ impl Inner {
     }
 
     /// It happens.
+    #[inline(always)]
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Timer(id) => {
@@ -275,20 +285,24 @@ pub(crate) fn means_self(name: &str) -> bool {
 /// After a poll or an event: wakes, tells and buries, and lets the director act if it was asked for. The world is not
 /// borrowed and nothing is on the stack that could hold a lock.
 /// `quiet` spares the look for whom it concerns: nobody.
-pub(crate) fn settle(mut quiet: bool) {
+#[inline(always)]
+pub(crate) fn settle(quiet: bool) {
+    if !quiet || ctx::is_flagged() {
+        settle_all();
+    }
+}
+
+fn settle_all() {
     let mut rounds = 0_u64;
     loop {
-        if !quiet {
+        flush();
+        while let Some(corpse) = with(|world| world.exec.graveyard.pop()) {
+            corpse.bury();
             flush();
-            while let Some(corpse) = with(|world| world.exec.graveyard.pop()) {
-                corpse.bury();
-                flush();
-            }
         }
         if !ctx::take_flag() || !direct() {
             return;
         }
-        quiet = false;
         rounds += 1;
         assert!(rounds <= LIVELOCK_POLLS, "the director asks for itself endlessly");
     }
