@@ -1,6 +1,6 @@
-//! One heap for everything that happens later. Timers of tasks are set again and again; what is set to a later time costs
-//! nothing until the old time comes, and entries that mean nothing any more are dropped when met, or all at once when they
-//! are half of the heap.
+//! Everything that happens later, in two heaps: what is soon, which nearly all steps are made of, and time-outs and the like,
+//! which are many and seldom come. Timers of tasks are set again and again; what is set to a later time costs nothing until
+//! the old time comes, and entries that mean nothing any more are dropped when met, or all at once when they are half of all.
 
 use crate::slab::{Id, Slab};
 use std::cmp::Ordering;
@@ -69,6 +69,9 @@ impl PartialOrd for Entry {
     }
 }
 
+/// What is so much later than the last thing that happened is not soon.
+const SOON_NS: u64 = 100_000_000;
+
 /// "No time".
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -78,16 +81,19 @@ struct Slot {
     /// Whose clock it follows.
     host: u32,
     deadline: u64,
-    /// The time of its entry in the heap; not after the deadline.
+    /// The time of its entry in a heap; not after the deadline.
     queued: u64,
     sequence: u64,
     waker: Option<Waker>,
 }
 
-/// The heap and the timers of tasks.
+/// The heaps and the timers of tasks.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Entry>,
+    soon: BinaryHeap<Entry>,
+    later: BinaryHeap<Entry>,
+    /// The time of the last entry that was taken out.
+    reached: u64,
     slots: Slab<Slot>,
     sequence: u64,
     stale: usize,
@@ -96,13 +102,22 @@ pub(crate) struct Timers {
 impl Timers {
     /// Nothing will happen.
     pub const fn new() -> Self {
-        Self { heap: BinaryHeap::new(), slots: Slab::new(), sequence: 0, stale: 0 }
+        Self {
+            soon: BinaryHeap::new(),
+            later: BinaryHeap::new(),
+            reached: 0,
+            slots: Slab::new(),
+            sequence: 0,
+            stale: 0,
+        }
     }
 
     /// `event` happens at `at`. Of one time, what was said first happens first.
     pub fn push(&mut self, at: u64, event: Event) -> u64 {
         self.sequence += 1;
-        self.heap.push(Entry { at, sequence: self.sequence, event });
+        let is_soon = at <= self.reached.saturating_add(SOON_NS);
+        let heap = if is_soon { &mut self.soon } else { &mut self.later };
+        heap.push(Entry { at, sequence: self.sequence, event });
         self.sequence
     }
 
@@ -156,7 +171,7 @@ impl Timers {
         Err(old)
     }
 
-    /// Makes sure that the heap has an entry at or before the deadline.
+    /// Makes sure that a heap has an entry at or before the deadline.
     fn queue(&mut self, id: Id) {
         let sequence = self.sequence + 1;
         let slot = self.slots.get_mut(id).expect("a timer that was just looked at");
@@ -174,16 +189,28 @@ impl Timers {
 
     fn forget_entry(&mut self) {
         self.stale += 1;
-        if self.stale > 64 && self.stale * 2 > self.heap.len() {
+        if self.stale > 64 && self.stale * 2 > self.len() {
             let slots = &self.slots;
-            self.heap.retain(|entry| !is_stale(slots, entry));
+            self.soon.retain(|entry| !is_stale(slots, entry));
+            self.later.retain(|entry| !is_stale(slots, entry));
             self.stale = 0;
         }
     }
 
+    /// The earliest entry of both heaps.
+    #[inline(always)]
+    fn earliest(&mut self) -> Option<Entry> {
+        // Of two entries the earlier is the greater, and none is the least.
+        let heap = if self.later.peek() > self.soon.peek() { &mut self.later } else { &mut self.soon };
+        let entry = heap.pop()?;
+        self.reached = entry.at;
+        Some(entry)
+    }
+
     /// The next entry that still means something.
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<Entry> {
-        while let Some(entry) = self.heap.pop() {
+        while let Some(entry) = self.earliest() {
             let Event::Timer(id) = entry.event else { return Some(entry) };
             if is_stale(&self.slots, &entry) {
                 self.stale = self.stale.saturating_sub(1);
@@ -205,7 +232,7 @@ impl Timers {
             let slot = self.slots.get_mut(id).expect("a timer that was just found in the heap");
             slot.queued = entry.at;
         }
-        self.heap.push(entry);
+        self.soon.push(entry);
     }
 
     /// The timer's time has come: whom to wake.
@@ -213,9 +240,9 @@ impl Timers {
         self.slots.get_mut(id)?.waker.take()
     }
 
-    /// Entries in the heap, those that mean nothing included.
+    /// Entries in both heaps, those that mean nothing included.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.soon.len() + self.later.len()
     }
 }
 
