@@ -11,7 +11,7 @@ mod verdict;
 mod words;
 
 use ledger::Ledger;
-use properties::Judge;
+use properties::Judges;
 use words::Telling;
 
 pub use confusion::{Confusion, Places};
@@ -69,16 +69,11 @@ pub fn first_breach(history: &History) -> Option<(usize, &'static Property)> {
 }
 
 /// The judges at work on a history that grows.
+#[derive(Default)]
 pub struct Judging {
     ledger: Ledger,
-    judges: Vec<Box<dyn Judge>>,
+    judges: Judges,
     judged: usize,
-}
-
-impl Default for Judging {
-    fn default() -> Self {
-        Judging { ledger: Ledger::default(), judges: properties::judges(), judged: 0 }
-    }
 }
 
 impl Judging {
@@ -96,13 +91,13 @@ impl Judging {
     fn take(&mut self, entry: &Entry) {
         let at = self.judged as u32;
         let effect = self.ledger.apply(at, entry);
-        self.judges.iter_mut().for_each(|judge| judge.look(&self.ledger, at, entry, &effect));
+        self.judges.look(&self.ledger, at, entry, &effect);
         self.judged += 1;
     }
 
     /// The first promise that is broken by now, root causes first.
     fn broken(&self) -> Option<&'static Property> {
-        properties().iter().zip(&self.judges).find_map(|(property, judge)| judge.broken().then_some(property))
+        properties().iter().zip(self.judges.broken()).find_map(|(property, broken)| broken.then_some(property))
     }
 
     /// The answers, of which all that was judged is the whole history.
@@ -128,7 +123,7 @@ pub fn facts(history: &History, entries: std::ops::Range<usize>) -> Vec<Fact> {
     entries.map(|at| telling.fact(at as u32)).collect()
 }
 
-fn report(history: &History, ledger: &Ledger, judges: Vec<Box<dyn Judge>>) -> Report {
+fn report(history: &History, ledger: &Ledger, mut judges: Judges) -> Report {
     let telling = Telling { history, ledger };
     let mut report = Report {
         counts: ledger.counts,
@@ -137,8 +132,7 @@ fn report(history: &History, ledger: &Ledger, judges: Vec<Box<dyn Judge>>) -> Re
         sim_ns: history.entries.last().map_or(0, |entry| entry.at_ns),
         ..Report::default()
     };
-    for (property, mut judge) in properties().iter().zip(judges) {
-        let verdict = judge.verdict(telling);
+    for (property, verdict) in properties().iter().zip(judges.verdicts(telling)) {
         if let Verdict::Violated { witness, .. } = &verdict {
             report.stories.insert(property.name, slice::slice(telling, witness));
         }

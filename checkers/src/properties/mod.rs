@@ -36,46 +36,54 @@ pub(crate) trait Judge: Send {
     fn verdict(&mut self, telling: Telling) -> Verdict;
 }
 
-/// Every property, root causes first.
-pub(crate) const ALL: &[Property] = &[
-    no_panic::PROPERTY,
-    elections::PROPERTY,
-    one_leader_per_epoch::PROPERTY,
-    recovery::PROPERTY,
-    log_matching::PROPERTY,
-    retention_exact::PROPERTY,
-    high_watermark::PROPERTY,
-    ack_after_commit::PROPERTY,
-    acked_survive::PROPERTY,
-    refused_stay_out::PROPERTY,
-    idempotence::PROPERTY,
-    producer_order::PROPERTY,
-    consumers_read_committed::PROPERTY,
-    consumers_in_order::PROPERTY,
-    serves_after_heal::PROPERTY,
-];
+/// Makes [`ALL`] and [`Judges`] of one list. The judges are fields and not boxes: most entries concern few of them, and a
+/// call that finds so is then not made at all.
+macro_rules! properties {
+    ($($property:ident: $judge:ident),* $(,)?) => {
+        /// Every property, root causes first.
+        pub(crate) const ALL: &[Property] = &[$($property::PROPERTY),*];
 
-/// A fresh judge for each of [`ALL`], in its order.
-pub(crate) fn judges() -> Vec<Box<dyn Judge>> {
-    let judges: Vec<Box<dyn Judge>> = vec![
-        Box::new(no_panic::NoPanic::default()),
-        Box::new(elections::Elections::default()),
-        Box::new(one_leader_per_epoch::OneLeader::default()),
-        Box::new(recovery::Recovery::default()),
-        Box::new(log_matching::LogMatching::default()),
-        Box::new(retention_exact::RetentionExact::default()),
-        Box::new(high_watermark::HighWatermark::default()),
-        Box::new(ack_after_commit::AckAfterCommit::default()),
-        Box::new(acked_survive::AckedSurvive::default()),
-        Box::new(refused_stay_out::RefusedStayOut::default()),
-        Box::new(idempotence::Idempotence::default()),
-        Box::new(producer_order::ProducerOrder::default()),
-        Box::new(consumers_read_committed::ReadCommitted::default()),
-        Box::new(consumers_in_order::InOrder::default()),
-        Box::new(serves_after_heal::Serves::default()),
-    ];
-    assert_eq!(judges.len(), ALL.len(), "every property has its judge");
-    judges
+        /// A fresh judge for each of [`ALL`].
+        #[derive(Default)]
+        pub(crate) struct Judges {
+            $($property: $property::$judge),*
+        }
+
+        impl Judges {
+            /// Every judge looks at an entry.
+            pub fn look(&mut self, ledger: &Ledger, at: u32, entry: &Entry, effect: &Effect) {
+                $(self.$property.look(ledger, at, entry, effect);)*
+            }
+
+            /// Whose promise is broken by now, in the order of [`ALL`].
+            pub fn broken(&self) -> [bool; ALL.len()] {
+                [$(self.$property.broken()),*]
+            }
+
+            /// Their answers, in the order of [`ALL`].
+            pub fn verdicts(&mut self, telling: Telling) -> [Verdict; ALL.len()] {
+                [$(self.$property.verdict(telling)),*]
+            }
+        }
+    };
+}
+
+properties! {
+    no_panic: NoPanic,
+    elections: Elections,
+    one_leader_per_epoch: OneLeader,
+    recovery: Recovery,
+    log_matching: LogMatching,
+    retention_exact: RetentionExact,
+    high_watermark: HighWatermark,
+    ack_after_commit: AckAfterCommit,
+    acked_survive: AckedSurvive,
+    refused_stay_out: RefusedStayOut,
+    idempotence: Idempotence,
+    producer_order: ProducerOrder,
+    consumers_read_committed: ReadCommitted,
+    consumers_in_order: InOrder,
+    serves_after_heal: Serves,
 }
 
 /// The breaches of one property: the first is kept, the others are counted.
