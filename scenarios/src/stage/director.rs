@@ -45,6 +45,8 @@ pub struct Director {
     roster: Roster,
     steps: Vec<Step>,
     stands: Vec<Stand>,
+    /// Some step may be [`Stand::Watching`].
+    watches: bool,
     ledger: Ledger,
     names: ClientNames,
     effects: Effects,
@@ -60,6 +62,7 @@ impl Director {
             roster,
             stands: script.steps.iter().map(|_| Stand::Dormant(u64::MAX)).collect(),
             steps: script.steps.clone(),
+            watches: false,
             ledger: Ledger::default(),
             names: ClientNames::new(),
             effects: Effects::default(),
@@ -99,6 +102,9 @@ impl Director {
         if let (Source::Client(client), Observation::ClientStarted { name, .. }) = (source, observation) {
             self.names.insert(client, name.clone());
         }
+        if !self.watches {
+            return;
+        }
         for stand in &mut self.stands {
             if let Stand::Watching(watch) = stand
                 && watch.sees(&self.ledger, &self.names, source, observation)
@@ -111,6 +117,7 @@ impl Director {
     /// Does whatever is due at this instant, and asks to be woken for what comes later.
     pub fn act(&mut self, now_ns: u64, hands: &mut dyn Hands) {
         while !self.closed && self.round(now_ns, hands) {}
+        self.watches = self.stands.iter().any(|stand| matches!(stand, Stand::Watching(_)));
     }
 
     /// One pass over all steps; true if one of them moved, as it may have triggered another.

@@ -7,7 +7,7 @@ use klamm_base::{Guards, Marks};
 use klamm_checkers::{Entry, Event, History, Report, World as Told};
 use klamm_sim::{NetProfile, Panic, SimConfig};
 
-use super::recorder::Recording;
+use super::recorder::{Recording, room};
 use super::roster::Roster;
 
 /// What a run is made from besides its script.
@@ -62,7 +62,7 @@ pub fn run(script: &Script, options: RunOptions) -> RunResult {
 
 /// The same, with a leak planted: then it is pure no more, which `klamm doctor` must find out.
 pub fn run_planted(script: &Script, options: RunOptions, plant: Option<Plant>) -> RunResult {
-    run_in(script, options, plant, History::default())
+    run_in(script, options, plant, room())
 }
 
 /// The same, with a history that is written where an earlier one stood (see [`super::room`]).
