@@ -56,7 +56,7 @@ pub(crate) struct Cx<'a> {
 
 impl Cx<'_> {
     pub(crate) fn reply(&mut self, token: Token, head: Head, body: Answer) {
-        self.out.push(Command::Reply { token, response: Response { head, body } });
+        self.out.push(Command::Reply { token, response: Response { head, body: Box::new(body) } });
     }
 }
 
@@ -217,7 +217,7 @@ impl Node {
     ) -> u64 {
         let key = self.sends.insert(use_);
         let (version, body) = request;
-        let request = OutRequest { version, client_id: self.client_id.clone(), body };
+        let request = OutRequest { version, client_id: self.client_id.clone(), body: Box::new(body) };
         cx.out.push(Command::Send { to, role, id: SendId(key), request, timeout_ms });
         key
     }

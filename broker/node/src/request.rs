@@ -16,7 +16,8 @@ use klamm_wire::{Message, RequestHeader, Str, WireError, frame};
 pub struct Request {
     pub(crate) head: Head,
     pub(crate) client_id: Option<Str>,
-    pub(crate) body: Body,
+    /// Boxed, as all bodies are: what goes through queues and events is moved many times.
+    pub(crate) body: Box<Body>,
 }
 
 /// What an answer needs of its request.
@@ -95,7 +96,7 @@ pub fn decode_request(frame: Bytes) -> Result<Request, Refusal> {
     let (min, max) = head.api.versions();
     if head.api == ApiKey::ApiVersions && !head.api.supports(head.version) {
         let head = Head { version: 0, ..head };
-        return Ok(Request { head, client_id: None, body: Body::FutureApiVersions });
+        return Ok(Request { head, client_id: None, body: Box::new(Body::FutureApiVersions) });
     }
     let old_produce = head.api == ApiKey::Produce && (0..min).contains(&head.version);
     if !head.api.supports(head.version) && !old_produce {
@@ -106,12 +107,12 @@ pub fn decode_request(frame: Bytes) -> Result<Request, Refusal> {
     }
     let mut rest = frame;
     let header = RequestHeader::decode(&mut rest)?;
-    let body = match old_produce {
+    let body = Box::new(match old_produce {
         true => Body::Produce(produce::decode_old(&rest)?),
         false => decode_body(head.api, &mut rest, head.version)?,
-    };
+    });
     // Whoever appends a batch does so in place if nothing else holds on to its frame.
-    let client_id = match &body {
+    let client_id = match &*body {
         Body::Produce(_) => header.client_id.map(|name| name.detached()),
         _ => header.client_id,
     };
@@ -154,7 +155,7 @@ fn decode_body(api: ApiKey, rest: &mut Bytes, version: i16) -> Result<Body, Refu
 pub struct OutRequest {
     pub(crate) version: i16,
     pub(crate) client_id: Str,
-    pub(crate) body: OutBody,
+    pub(crate) body: Box<OutBody>,
 }
 
 /// What a node asks of others.
@@ -179,7 +180,7 @@ impl OutRequest {
             client_id: Some(self.client_id.clone()),
         };
         header.encode(&mut buf);
-        match &self.body {
+        match &*self.body {
             OutBody::BrokerRegistration(body) => body.encode(&mut buf, self.version),
             OutBody::BrokerHeartbeat(body) => body.encode(&mut buf, self.version),
             OutBody::Fetch(body) => body.encode(&mut buf, self.version),
@@ -192,7 +193,7 @@ impl OutRequest {
 
     /// The API's number.
     pub fn api_key(&self) -> ApiKey {
-        match &self.body {
+        match &*self.body {
             OutBody::BrokerRegistration(_) => ApiKey::BrokerRegistration,
             OutBody::BrokerHeartbeat(_) => ApiKey::BrokerHeartbeat,
             OutBody::Fetch(_) => ApiKey::Fetch,

@@ -13,7 +13,7 @@ use klamm_wire::{ApiKey, Message, WireError, frame, response_header_decode, resp
 #[derive(Clone, Debug)]
 pub struct Response {
     pub(crate) head: Head,
-    pub(crate) body: Answer,
+    pub(crate) body: Box<Answer>,
 }
 
 /// The answers to [`crate::request::Body`].
@@ -44,7 +44,7 @@ impl Response {
         let mut buf = frame::begin(self.body.size_hint());
         response_header_encode(&mut buf, api, version, correlation_id);
         let buf = &mut buf;
-        match &self.body {
+        match &*self.body {
             Answer::ApiVersions(body) => body.encode(buf, version),
             Answer::Metadata(body) => body.encode(buf, version),
             Answer::Produce(body) => body.encode(buf, version),

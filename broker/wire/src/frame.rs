@@ -48,7 +48,11 @@ impl FrameReader {
     ///
     /// # Errors
     /// `FrameTooLarge`: the stream cannot be read any further.
+    #[inline]
     pub fn is_whole(&self) -> Result<bool, WireError> {
+        if self.pending < LENGTH {
+            return Ok(false);
+        }
         Ok(self.length()?.is_some_and(|length| self.pending >= LENGTH + length))
     }
 
@@ -64,7 +68,13 @@ impl FrameReader {
     ///
     /// # Errors
     /// `FrameTooLarge`: the stream cannot be read any further.
+    #[inline]
     pub fn pop(&mut self) -> Result<Option<Bytes>, WireError> {
+        if self.pending < LENGTH { Ok(None) } else { self.pop_begun() }
+    }
+
+    /// The same, where the next frame's length is there.
+    fn pop_begun(&mut self) -> Result<Option<Bytes>, WireError> {
         let Some(length) = self.length()?.filter(|length| self.pending >= LENGTH + length) else { return Ok(None) };
         self.skip(LENGTH);
         Ok(Some(self.take(length)))

@@ -54,7 +54,7 @@ impl Node {
 
     fn serve(&mut self, token: Token, request: Request, cx: &mut Cx) {
         let head = request.head;
-        match request.body {
+        match *request.body {
             Body::ApiVersions => cx.reply(token, head, versions::answer(ErrorCode::None)),
             Body::FutureApiVersions => cx.reply(token, head, versions::answer(ErrorCode::UnsupportedVersion)),
             Body::CreateTopics(body) => self.create_topics(token, head, body, cx),
