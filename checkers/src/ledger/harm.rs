@@ -181,7 +181,7 @@ impl Partition {
         };
         if self.log(node).is_some() {
             let (from, to) = (i64::MIN, i64::MAX);
-            self.harms.push(Harm { node, kind, from, to, at, at_ns, until: u32::MAX, pending: None });
+            self.harms.push(Harm::new(node, kind, (from, to), (at, at_ns)));
         }
     }
 

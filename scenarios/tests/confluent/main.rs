@@ -12,8 +12,9 @@ mod stage;
 
 use serde_json::{Value, json};
 use session::{Session, Stream, has_confluent};
-use stage::{Broker, Folder};
+use stage::Broker;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 /// What confluent-kafka calls the two types of timestamps.
@@ -29,9 +30,9 @@ fn now_ms() -> i64 {
 }
 
 /// A broker on a folder of its own and a client beside it; `None` without confluent-kafka.
-fn serving(test: &str) -> Option<(Folder, Broker, Session)> {
+fn serving(test: &str) -> Option<(TempDir, Broker, Session)> {
     has_confluent(test).then(|| {
-        let folder = Folder::new();
+        let folder = TempDir::new().unwrap();
         let broker = Broker::start(folder.path());
         let session = Session::start(&broker.address);
         (folder, broker, session)
@@ -253,7 +254,7 @@ fn fifty_kills_in_a_row_lose_no_acknowledged_record() {
     if !has_confluent("fifty_kills_in_a_row_lose_no_acknowledged_record") {
         return;
     }
-    let folder = Folder::new();
+    let folder = TempDir::new().unwrap();
     let mut broker = Broker::start(folder.path());
     let address = broker.address.clone();
     let mut session = Session::start(&address);

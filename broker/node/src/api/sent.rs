@@ -97,7 +97,7 @@ impl Request {
     /// Checks the batches of a Produce under rules from [`Node::record_rules`]; `now_ms` is the wall clock. Runs outside of
     /// the node's lock. A batch that was not checked is checked in the step that appends it.
     pub fn check_records(&mut self, rules: RequestRules, now_ms: i64) {
-        let Body::Produce(produce) = &mut self.body else { return };
+        let Body::Produce(produce) = &mut *self.body else { return };
         for (sent, rules) in produce.parts().zip(rules.0) {
             if let (Sent::Raw(bytes), Some(rules)) = (&mut *sent, rules) {
                 // Whoever stamps the batch does so in place if nothing else holds on to its bytes.
@@ -111,7 +111,7 @@ impl Request {
 impl Node {
     /// The rules for a Produce request's batches; `None` for any other request.
     pub fn record_rules(&self, request: &Request) -> Option<RequestRules> {
-        let Body::Produce(produce) = &request.body else { return None };
+        let Body::Produce(produce) = &*request.body else { return None };
         let rules = |topic: &ProduceTopic, index| {
             let slot = self.replica_of(&topic.name, topic.id, index).ok()?;
             Some(self.partitions.slot(slot).rules)

@@ -1,7 +1,7 @@
 //! What compaction sees of a batch, and the batch that it leaves behind (L6, KIP-534).
 
 use super::compress::{UNPACKED_LIMIT, decompress};
-use super::header::{CRC_FROM, HEADER_LEN, LENGTH_OVERHEAD, attribute};
+use super::header::{HEADER_LEN, LENGTH_OVERHEAD, attribute};
 use super::{Batch, BatchHeader, Codec, compress};
 use crate::WireError;
 use crate::codec::{put_varint, put_varlong, slice_varint, slice_varlong, varlong_len};
@@ -99,25 +99,24 @@ impl BatchHeader {
         let without = self.attributes & !attribute::DELETE_HORIZON;
         let attributes = if delete_horizon.is_some() { without | attribute::DELETE_HORIZON } else { without };
         let record_count = i32::try_from(kept.len()).expect("no more than it had");
-        BatchHeader { attributes, base_timestamp, max_timestamp, record_count, ..*self }.sealed(&payload)
+        BatchHeader { attributes, base_timestamp, max_timestamp, record_count, ..*self }.with_payload(&payload)
     }
 
     /// The batch with this header and no records: it keeps its offsets, and the last sequence of its producer.
     pub fn emptied(&self) -> Batch {
         let attributes = self.attributes & !(attribute::CODEC | attribute::DELETE_HORIZON);
-        BatchHeader { attributes, base_timestamp: -1, record_count: 0, ..*self }.sealed(&[])
+        BatchHeader { attributes, base_timestamp: -1, record_count: 0, ..*self }.with_payload(&[])
     }
 
     /// The batch with this header, length and checksum set, and this payload.
-    fn sealed(mut self, payload: &[u8]) -> Batch {
+    fn with_payload(mut self, payload: &[u8]) -> Batch {
         let size = HEADER_LEN + payload.len();
         self.batch_length = i32::try_from(size - LENGTH_OVERHEAD).expect("a batch is smaller than 2 GiB");
+        let header = self.sealed(payload);
         let mut bytes = Vec::with_capacity(size);
-        bytes.extend_from_slice(&self.to_bytes());
+        bytes.extend_from_slice(&header.to_bytes());
         bytes.extend_from_slice(payload);
-        self.crc = crc32c::crc32c(&bytes[CRC_FROM..]);
-        bytes[..HEADER_LEN].copy_from_slice(&self.to_bytes());
-        Batch { header: self, bytes: Bytes::from(bytes) }
+        Batch { header, bytes: Bytes::from(bytes) }
     }
 }
 
