@@ -317,11 +317,14 @@ fn first_files(bench: &Bench) -> BTreeMap<&'static str, Bytes> {
     found.map(|(kind, content)| (kind, Bytes::copy_from_slice(content))).collect()
 }
 
+/// A file of the new segment: kind, suffix, and whether its content is torn.
+type Left = (&'static str, &'static str, bool);
+
 /// What a broker that died within a swap may leave of it [L17]: the suffixes of the new files, and whether the new segment
 /// counts. `torn` stands for bytes that are no segment: whoever believes them has lost the log.
 #[test]
 fn a_swap_counts_when_all_of_its_files_have_their_suffix_and_not_before() {
-    let states: [(&str, &[(&str, &str, bool)], bool); 6] = [
+    let states: [(&str, &[Left], bool); 6] = [
         ("being written", &[(".log", ".cleaned", true), (".index", ".cleaned", true)], false),
         ("its index was renamed first", &[(".index", ".swap", true), (".log", ".cleaned", true)], false),
         ("its log was renamed first", &[(".log", ".swap", true), (".index", ".cleaned", true)], false),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use disk::Disk;
 use klamm_base::{DiskDone, DiskOp, Outbox};
 use klamm_log::format::{EpochStart, ProducerEntry, decode_producer_snapshot, file, parse_epochs, parse_offsets};
-use klamm_log::{LastKnown, Log, LogConfig, Progress};
+use klamm_log::{Compaction, LastKnown, Log, LogConfig, Progress};
 use klamm_wire::records::{Batch, Record, records, split};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,7 @@ const CONFIG: LogConfig = LogConfig {
     compact: true,
     retention_ms: -1,
     retention_bytes: -1,
+    compaction: Compaction::KAFKAS,
     file_delete_delay_ms: 60_000,
 };
 
