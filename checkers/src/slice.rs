@@ -119,6 +119,7 @@ fn partition_of(observation: &Observation) -> Option<TopicPartition> {
         | Observation::Truncated { tp, .. }
         | Observation::LogStartMoved { tp, .. }
         | Observation::RetentionRan { tp, .. }
+        | Observation::ProducersLoaded { tp, .. }
         | Observation::HighWatermark { tp, .. }
         | Observation::BecameLeader { tp, .. }
         | Observation::BecameFollower { tp, .. }

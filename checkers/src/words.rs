@@ -212,6 +212,9 @@ impl Telling<'_> {
             Observation::RetentionRan { tp, segments, deleted, .. } => {
                 format!("{who} looked at {} segments of {} and deleted {deleted}", segments.len(), self.partition(*tp))
             }
+            Observation::ProducersLoaded { tp, producers } => {
+                format!("{who} knows of {} producers of {}", producers.len(), self.partition(*tp))
+            }
             Observation::Flushed { tp, to } => format!("{who} flushed {} below {to}", self.partition(*tp)),
             Observation::Truncated { tp, to, high_watermark, cause, .. } => {
                 let cause = cut_cause(*cause);

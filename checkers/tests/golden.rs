@@ -21,6 +21,7 @@ const GOLDEN: &[(&str, &str, Tale)] = &[
     ("elections", "Epochs rise one by one.", version_skipped),
     ("one-leader-per-epoch", "In one leader epoch", two_leaders),
     ("recovery", "What a log keeps over a restart", load_changed),
+    ("recovery", "A log begins where it was told", begins_beyond),
     ("recovery", "A crash of the process loses nothing", lost_by_crash),
     ("recovery", "What was flushed survives", lost_flushed),
     ("log-matching", "A log is contiguous.", appended_twice),
@@ -44,6 +45,8 @@ const GOLDEN: &[(&str, &str, Tale)] = &[
     ("refused-stay-out", "A record is told as refused only", refused_and_written),
     ("idempotence", "An idempotent producer's records", batch_twice),
     ("producer-order", "Records of one idempotent producer", overtaken),
+    ("producer-state", "In one log a producer's", sequence_skipped),
+    ("producer-state", "A loaded log knows", sequence_unwritten),
     ("consumers-read-committed", "Consumers are handed only", served_early),
     ("consumers-in-order", "A consumer reads on", skipped),
     ("serves-after-heal", "A healed cluster comes to rest", restless),
@@ -81,6 +84,36 @@ fn good_and_expired() -> Story {
     story.produce(2);
     story.expire(3, 1, 1, 0);
     story
+}
+
+fn sequence_skipped(broken: bool) -> Story {
+    let mut story = good(SAFE);
+    story.produce_in_sequence(0);
+    story.produce_in_sequence(1);
+    story.restart_knowing(3, 1);
+    story.produce_in_sequence(if broken { 3 } else { 2 });
+    story.finish()
+}
+
+fn sequence_unwritten(broken: bool) -> Story {
+    let mut story = good(SAFE);
+    story.produce_in_sequence(0);
+    story.produce_in_sequence(1);
+    story.restart_knowing(3, if broken { 2 } else { 1 });
+    story.finish()
+}
+
+fn begins_beyond(broken: bool) -> Story {
+    let mut story = good(SAFE);
+    story.power_off(3, 0);
+    if broken {
+        story.starts.insert(3, 5);
+    }
+    let (log_start, log_end) = if broken { (5, 5) } else { (0, 0) };
+    story.world(World::Restarted { node: NodeId(3) });
+    story.node(3, Observation::NodeStarted { incarnation: klamm_base::Uuid(103) });
+    story.node(3, Observation::LogLoaded { tp: TP, log_start, log_end, digest: 0 });
+    story.finish()
 }
 
 fn deleted_too_early(broken: bool) -> Story {
@@ -241,7 +274,7 @@ fn holds_beside(id: u64, epoch: i32, written: bool) -> Story {
     let mut story = good(SAFE);
     story.change_isr(&[1, 2]);
     let records = story.invoke(P, 1);
-    let batch = Batch { base: 10, epoch, id, records: records.clone() };
+    let batch = Batch { base: 10, epoch, id, records: records.clone(), producer: None };
     if written {
         story.store(2, Batch { id: 4711, epoch: 2, ..batch.clone() }, true);
     }

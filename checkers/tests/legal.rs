@@ -23,6 +23,8 @@ fn a_good_run_meets_every_premise_and_breaks_nothing() {
     story.roll(3);
     story.produce(1);
     story.expire(3, 1, 1, 0);
+    story.produce_in_sequence(0);
+    story.restart_knowing(1, 0);
     let story = story.finish();
     let report = story.judge();
     assert_eq!(report.violated(), Vec::<&str>::new(), "{:#?}", report.verdicts);
@@ -36,7 +38,7 @@ fn a_good_run_meets_every_premise_and_breaks_nothing() {
         );
         assert!(report.verdicts[property.name].obligations() > 0, "{}", property.name);
     }
-    assert_eq!(report.counts.faults, 1);
+    assert_eq!(report.counts.faults, 2);
     assert_eq!(report.counts.allowed_losses, 0);
 }
 

@@ -96,6 +96,30 @@ pub struct SegmentFact {
     pub newest_ms: i64,
 }
 
+/// What a batch says of the producer that wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequences {
+    /// `producer.id`.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// Of the first record; -1: a marker that ends a transaction.
+    pub first: i32,
+    /// Of the last record; -1 as above.
+    pub last: i32,
+}
+
+/// What a log knows of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerFact {
+    /// `producer.id`.
+    pub producer_id: i64,
+    /// Its latest epoch.
+    pub producer_epoch: i16,
+    /// The sequence of its last record in that epoch; -1 if it has none.
+    pub last_sequence: i32,
+}
+
 /// One fact. White-box ones come from cores on the step that made them so, the others from clients.
 /// Offsets are record offsets; `*_end` and `to` are exclusive. `batch` is `wire`'s 64-bit identity of a batch's
 /// content, the same wherever it is stored.
@@ -118,7 +142,11 @@ pub enum Observation {
         as_leader: bool,
         position: u32,
         bytes: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        producer: Option<Sequences>,
     },
+    /// What the log that was just loaded knows of producers, by rising id.
+    ProducersLoaded { tp: TopicPartition, producers: Vec<ProducerFact> },
     /// All below `to` is durable.
     Flushed { tp: TopicPartition, to: i64 },
     /// The log was cut to `to`: records at and above it are gone. `high_watermark` is this replica's before the cut.

@@ -466,6 +466,7 @@ impl Loader {
         let log = Log::from_parts(parts, now.wall_ms);
         let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
         self.observe.note(|| Observation::LogLoaded { tp: self.tp, log_start, log_end, digest: log.digest() });
+        self.observe.note(|| Observation::ProducersLoaded { tp: self.tp, producers: log.producers.facts() });
         Some(log)
     }
 

@@ -4,7 +4,7 @@ use crate::ProducerCheck;
 use crate::format::{EndMarker, ProducerEntry, encode_producer_snapshot};
 use crate::transactions::Transactions;
 use bytes::Bytes;
-use klamm_base::{ErrorCode, Guard, Guards};
+use klamm_base::{ErrorCode, Guard, Guards, ProducerFact, Sequences};
 use klamm_wire::records::Batch;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,6 +44,15 @@ impl Stamp {
             Deed::Write { first_sequence, last_sequence, transactional: header.is_transactional() }
         };
         Some(Stamp { id: header.producer_id, epoch: header.producer_epoch, deed })
+    }
+
+    /// For who observes.
+    pub(crate) fn sequences(self) -> Sequences {
+        let (first, last) = match self.deed {
+            Deed::Write { first_sequence, last_sequence, .. } => (first_sequence, last_sequence),
+            Deed::End(_) => (-1, -1),
+        };
+        Sequences { producer_id: self.id, producer_epoch: self.epoch, first, last }
     }
 }
 
@@ -134,6 +143,16 @@ impl Producers {
         let mut producers = Producers::new(guards);
         snapshot.iter().for_each(|entry| producers.remember(entry.producer_id, Producer::of_entry(entry)));
         producers
+    }
+
+    /// For who observes, by rising id.
+    pub(crate) fn facts(&self) -> Vec<ProducerFact> {
+        let fact = |(id, producer): (&i64, &Producer)| ProducerFact {
+            producer_id: *id,
+            producer_epoch: producer.epoch,
+            last_sequence: producer.recent.back().map_or(-1, |last| last.last_sequence),
+        };
+        self.by_id.iter().map(fact).collect()
     }
 
     /// The snapshot file, without producers that were silent for a day and have no transaction open.

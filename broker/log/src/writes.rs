@@ -3,6 +3,7 @@
 use crate::epochs::Epochs;
 use crate::format::{SegmentKind, TxnEntry, encode_offset_index, encode_time_index, encode_txn_index, file};
 use crate::log::{Effect, End, Pending};
+use crate::producers::Stamp;
 use crate::segment::{Entry, Segment, segment_path};
 use crate::{Log, LogConfig, Progress};
 use bytes::Bytes;
@@ -187,6 +188,7 @@ fn appended(tp: TopicPartition, entry: &Entry, as_leader: bool) -> Observation {
         as_leader,
         position: entry.position,
         bytes: entry.size,
+        producer: entry.stamp.map(Stamp::sequences),
     }
 }
 

@@ -35,18 +35,20 @@ fn the_end_moves_at_the_completion_of_the_write() {
         base_offset: 0,
         last_offset: 3,
         leader_epoch: 4,
-        batch: match seen[1] {
+        batch: match seen[2] {
             Observation::Appended { batch, .. } => batch,
             ref other => panic!("{other:?}"),
         },
         as_leader: true,
         position: 0,
-        bytes: match seen[1] {
+        bytes: match seen[2] {
             Observation::Appended { bytes, .. } if bytes > 61 => bytes,
             ref other => panic!("{other:?}"),
         },
+        producer: None,
     };
-    assert_eq!(seen[1..], [appended]);
+    assert_eq!(seen[1], Observation::ProducersLoaded { tp: TP, producers: Vec::new() });
+    assert_eq!(seen[2..], [appended]);
 }
 
 #[test]

@@ -33,6 +33,11 @@ impl Checkpoints {
         self.by_name.get(name)?.get(&(topic.to_owned(), partition)).copied()
     }
 
+    /// The file is there.
+    fn knows(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// The new content of a file; `None` if it has that already. `known` are the partitions that were asked, with `None` for
     /// those that have nothing to say; of others what was said before stays.
     fn renew(&mut self, name: &'static str, known: Vec<((String, i32), Option<i64>)>) -> Option<String> {
@@ -88,14 +93,12 @@ impl Node {
         self.checkpoint_later(name, cx);
     }
 
-    /// A log in this directory was cut: no checkpoint may say more than is there when the log grows again, as what grows is not
-    /// synced.
+    /// A log in this directory was cut: no checkpoint may say more than is there when the log grows again, as what grows is neither
+    /// synced nor committed.
     pub(crate) fn checkpoint_cut(&mut self, dir: usize, cx: &mut Cx) {
-        self.write_checkpoint(dir, file::RECOVERY_POINTS, cx);
-        self.write_checkpoint(dir, file::LOG_STARTS, cx);
-        if self.dirs.all[dir].checkpoints.by_name.contains_key(file::CLEANER_OFFSETS) {
-            self.write_checkpoint(dir, file::CLEANER_OFFSETS, cx);
-        }
+        let known = |name: &&'static str| **name != file::CLEANER_OFFSETS || self.dirs.all[dir].checkpoints.knows(name);
+        let names: Vec<&'static str> = Checkpoints::NAMES.into_iter().filter(known).collect();
+        names.into_iter().for_each(|name| self.write_checkpoint(dir, name, cx));
     }
 
     /// Writes a checkpoint if it has news.

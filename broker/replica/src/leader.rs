@@ -48,6 +48,9 @@ impl Replica {
         self.standing = Standing::Leader(Box::new(Leader { epoch_start, isr, peers, next_check_ns, noted: None }));
         let tp = self.config.tp;
         self.observe.note(|| Observation::BecameLeader { tp, leader_epoch, epoch_start });
+        // What it knows as committed from an earlier role or a checkpoint it serves from now on.
+        let to = self.high_watermark;
+        self.observe.note(|| Observation::HighWatermark { tp, to, leader_epoch, as_leader: true });
         self.note_isr();
         self.advance(now, out);
     }

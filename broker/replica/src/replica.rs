@@ -119,12 +119,13 @@ impl Replica {
             Event::Deadline => self.deadline_came(now, out),
             Event::Stop => self.stop(now, out),
         }
+        // Before the cut itself: whenever a crash comes, no checkpoint says more than is there.
+        if std::mem::take(&mut self.truncated) {
+            out.push(Command::Truncated);
+        }
         // Most steps ask for nothing, and to begin a drain costs more than to look.
         if !self.disk.is_empty() {
             self.disk.drain().for_each(|request| out.push(Command::Disk(request)));
-        }
-        if std::mem::take(&mut self.truncated) {
-            out.push(Command::Truncated);
         }
         if !looks_only {
             let now_seen = self.glance();

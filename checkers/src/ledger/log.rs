@@ -6,7 +6,8 @@
 use super::harm::Place;
 use super::starts::Starts;
 use crate::nodes::{NodeIndex, NodeSet};
-use klamm_base::TruncationCause;
+use klamm_base::{Sequences, TruncationCause};
+use std::collections::BTreeMap;
 
 /// A version of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,9 @@ pub(crate) struct Version {
     pub opaque: bool,
     /// Where the log began whose digest an opaque version ends with.
     pub under: i64,
+    /// What it says of its producer, and that producer's batch before it.
+    pub producer: Option<Sequences>,
+    pub prior: Option<VersionId>,
     /// Entry of its first append.
     pub first: u32,
     pub fate: Fate,
@@ -90,6 +94,8 @@ pub(crate) struct LogModel {
     pub starts: Starts,
     /// Ascending, contiguous from `start`.
     pub path: Vec<VersionId>,
+    /// The last batch of each producer.
+    pub writers: BTreeMap<i64, VersionId>,
     pub end: i64,
     /// All below was flushed.
     pub flushed: i64,
@@ -131,8 +137,10 @@ pub(crate) enum Reload {
     Known,
     /// What it held, and more that nobody announced.
     Grown,
-    /// It begins elsewhere, so its digest does not compare.
+    /// It begins below all that its node told since it last began anew, as a cut that did not reach the disk leaves it.
     Moved,
+    /// It begins where its node never said that it does.
+    Beyond,
     /// No history of appends explains it.
     Unexplained,
 }

@@ -5,6 +5,7 @@ mod harm;
 mod log;
 mod loss;
 mod partition;
+mod producers;
 mod reload;
 mod slots;
 mod starts;
@@ -76,6 +77,16 @@ pub(crate) enum Effect {
         fresh: bool,
         fault: Option<AppendFault>,
         /// Entry of the harm that explains it.
+        excuse: Option<u32>,
+        /// Its producer's batch that it does not follow.
+        slip: Option<VersionId>,
+    },
+    /// A log told what it knows of producers.
+    Remembers {
+        part: usize,
+        node: NodeIndex,
+        /// The first producer of which it knows something else than its batches tell.
+        wrong: Option<i64>,
         excuse: Option<u32>,
     },
     Loaded {
@@ -406,16 +417,18 @@ impl Ledger {
                 self.machines[node.0 as usize].incarnation += 1;
                 Effect::Nothing
             }
-            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, as_leader, position, bytes } => {
+            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, as_leader, .. } => {
                 let (base, last) = (*base_offset, (*last_offset).max(*base_offset));
                 let part = self.part(*tp);
                 let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch };
+                let Observation::Appended { position, bytes, producer, .. } = observation else { unreachable!() };
                 let partition = &mut self.parts[part];
                 let (version, fresh, fault) = partition.append(node, stored, *as_leader, at);
+                let slip = producer.and_then(|producer| partition.sequenced(node, version, producer, fresh));
                 partition.announced(node, (base, last), *position, *bytes);
                 let odd = fault.is_some() || (fresh && !as_leader);
                 let excuse = if odd { partition.fed(node, base, last, self.now_ns, at) } else { None };
-                Effect::Appended { part, node, version, fresh, fault, excuse: excuse.map(|harm| harm.at) }
+                Effect::Appended { part, node, version, fresh, fault, excuse: excuse.map(|harm| harm.at), slip }
             }
             Observation::Truncated { tp, to, cause, .. } => {
                 let part = self.part(*tp);
@@ -438,6 +451,12 @@ impl Ledger {
                 let log = self.parts[part].log_mut(node);
                 log.flushed = log.flushed.max((*to).min(log.end));
                 Effect::Nothing
+            }
+            Observation::ProducersLoaded { tp, producers } => {
+                let part = self.part(*tp);
+                let wrong = self.parts[part].remembers_wrongly(node, producers);
+                let harm = wrong.and_then(|_| self.parts[part].harm_of_start(node, self.now_ns));
+                Effect::Remembers { part, node, wrong, excuse: harm.map(|harm| harm.at) }
             }
             Observation::LogStartMoved { .. } | Observation::RetentionRan { .. } => self.start(at, node, observation),
             _ => self.leadership(at, node, observation),
@@ -511,7 +530,7 @@ impl Ledger {
                 None => {}
             }
         }
-        let differs = how == Reload::Unexplained || !self.changes.removed.is_empty();
+        let differs = matches!(how, Reload::Unexplained | Reload::Beyond) || !self.changes.removed.is_empty();
         partition.loaded_anew(node, end, lost_at, at, differs);
         Effect::Loaded { part, node, before, how }
     }

@@ -240,7 +240,8 @@ impl Partition {
         let mut fault = self.fit(node, stored);
         let log = self.log_mut(node);
         let (tip, root) = (log.path.last().copied(), log.start);
-        let (id, fresh) = match self.child(tip, stored).or_else(|| self.first_in_the_middle(tip, stored)) {
+        let known = self.child(tip, stored).or_else(|| self.first_in_the_middle(tip, stored));
+        let (id, fresh) = match known {
             Some(id) => (id, false),
             None => {
                 let digest =
@@ -289,10 +290,27 @@ impl Partition {
     }
 
     /// What a log that begins in the middle begins with stands in another one too.
-    fn first_in_the_middle(&self, tip: Option<VersionId>, stored: Stored) -> Option<VersionId> {
-        let id = *self.places.get(&(stored.base, stored.epoch)).filter(|_| tip.is_none())?;
+    fn first_in_the_middle(&mut self, tip: Option<VersionId>, stored: Stored) -> Option<VersionId> {
+        let id = *self.places.get(&(stored.base, stored.epoch))?;
         let there = self.version(id);
-        (there.batch == stored.batch && there.last == stored.last).then_some(id)
+        let same = there.batch == stored.batch && there.last == stored.last;
+        // One of the two logs begins with it: what stands before it only the other one tells.
+        let fits = tip.is_none() || (there.parent.is_none() && there.root > 0 && tip != Some(id));
+        if !same || !fits {
+            return None;
+        }
+        if there.parent.is_none() {
+            self.version_mut(id).parent = tip;
+        }
+        Some(id)
+    }
+
+    /// The same batch stands in a log that begins elsewhere, and is committed there.
+    pub fn is_committed_elsewhere(&self, id: VersionId) -> bool {
+        let version = self.version(id);
+        let same = |other: &Version| same_batch(other, version) && other.fate != Fate::Open;
+        let standing = self.standing(version.base);
+        self.covering_any(version.base).chain(standing).any(|other| same(self.version(other)))
     }
 
     fn rival(&self, stored: Stored, digest: u64, root: i64) -> Option<AppendFault> {
@@ -340,6 +358,8 @@ impl Partition {
             next: None,
             opaque,
             under: root,
+            producer: None,
+            prior: None,
             first: at,
             fate: Fate::Open,
             commit: None,
@@ -358,9 +378,13 @@ impl Partition {
         version.held.insert(node);
         version.destroyed.remove(node);
         let end = version.last.saturating_add(1);
+        let producer = version.producer;
         let log = self.log_mut(node);
         log.path.push(id);
         log.end = end;
+        if let Some(producer) = producer {
+            log.writers.insert(producer.producer_id, id);
+        }
     }
 
     /// Pops everything at and above `to` from a node's log.
@@ -369,7 +393,13 @@ impl Partition {
             && self.version(tip).last >= to
         {
             removed.push(tip);
-            self.log_mut(node).path.pop();
+            let Version { producer, prior, .. } = *self.version(tip);
+            let log = self.log_mut(node);
+            log.path.pop();
+            if let Some(producer) = producer {
+                log.writers.remove(&producer.producer_id);
+                log.writers.extend(prior.map(|prior| (producer.producer_id, prior)));
+            }
         }
         let tip = self.log_mut(node).path.last().copied();
         let end = tip.map(|tip| self.version(tip).last.saturating_add(1));
@@ -397,6 +427,7 @@ impl Partition {
         if to < begins || to < log.start || beyond {
             let rest = log.path.drain(..).rev();
             removed.extend(rest.filter(|_| beyond));
+            log.writers.clear();
             (log.end, log.flushed) = (to, to);
             log.begin(to);
         }
@@ -452,6 +483,7 @@ impl Partition {
         for log in &mut self.logs {
             if let Some(at) = log.path.iter().position(|id| *id == riddle) {
                 log.path.splice(at..=at, pieces.iter().copied());
+                log.writers.clear();
                 log.marked = if log.marked > at { log.marked + pieces.len() - 1 } else { log.marked };
             }
         }

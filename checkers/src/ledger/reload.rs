@@ -132,6 +132,7 @@ impl Partition {
         at: u32,
         removed: &mut Vec<VersionId>,
     ) -> Reload {
+        let how = if start > self.log_mut(node).start { Reload::Beyond } else { Reload::Moved };
         self.pop(node, i64::MIN, removed);
         let log = self.log_mut(node);
         (log.end, log.flushed) = (start, start);
@@ -143,7 +144,7 @@ impl Partition {
             log.start = first.unwrap_or(start);
         }
         self.grow(node, (start, end, digest), at);
-        Reload::Moved
+        how
     }
 
     /// What an opaque version stood for is known now, and with it what follows it.

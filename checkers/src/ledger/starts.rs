@@ -69,6 +69,7 @@ impl LogModel {
     /// The log is empty and begins at `to`.
     pub fn begin(&mut self, to: i64) {
         self.path.clear();
+        self.writers.clear();
         (self.start, self.marked, self.starts.now) = (to, 0, to);
         self.starts.told.insert(to);
     }

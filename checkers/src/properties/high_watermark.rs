@@ -243,7 +243,7 @@ impl HighWatermark {
 fn ahead(partition: &Partition, tip: VersionId, to: i64) -> bool {
     let version = partition.version(tip);
     let unknown = version.opaque || version.root != 0;
-    version.fate == Fate::Open && !(unknown && to <= partition.frontier)
+    version.fate == Fate::Open && !(unknown && to <= partition.frontier) && !partition.is_committed_elsewhere(tip)
 }
 
 fn witness(telling: Telling, breach: Breach) -> Witness {

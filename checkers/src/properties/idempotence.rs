@@ -15,7 +15,8 @@ pub(crate) const PROPERTY: Property = Property {
                   no batch is written whose predecessor is missing. Judged by the content of the surviving log (the same batch \
                   at two offsets) and by the final reading. Excused: a new producer id or epoch while the record was in flight, \
                   and partitions that lost committed records, with them the memory of sequences; a record on whose producer's \
-                  connections a frame arrived other than it was sent while it was in flight.",
+                  connections a frame arrived other than it was sent while it was in flight; a record whose first copy was deleted by rule \
+                  (retention, DeleteRecords), with which a replica that begins anew loses the memory of its sequences.",
     rules: &[RULE],
 };
 
@@ -124,6 +125,10 @@ fn batches(ledger: &Ledger, part: usize, found: &mut Found) {
     stored.sort_unstable();
     for pair in stored.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
         let (one, two) = (pair[0].1, pair[1].1);
+        // Of what was deleted by rule a later leader need not know who wrote it.
+        if partition.version(one).last < partition.gone_below {
+            continue;
+        }
         let writer = writer(partition, one).or_else(|| writer(partition, two));
         let judged = writer.filter(|record| idempotent(ledger, record.client) && !renewed(ledger, partition, *record));
         if let Some(record) = judged {

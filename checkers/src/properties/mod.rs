@@ -11,6 +11,7 @@ mod log_matching;
 mod no_panic;
 mod one_leader_per_epoch;
 mod producer_order;
+mod producer_state;
 mod recovery;
 mod refused_stay_out;
 mod retention_exact;
@@ -81,6 +82,7 @@ properties! {
     refused_stay_out: RefusedStayOut,
     idempotence: Idempotence,
     producer_order: ProducerOrder,
+    producer_state: ProducerState,
     consumers_read_committed: ReadCommitted,
     consumers_in_order: InOrder,
     serves_after_heal: Serves,

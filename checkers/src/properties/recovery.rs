@@ -11,20 +11,23 @@ pub(crate) const PROPERTY: Property = Property {
     summary: "a restarted replica finds what it had: all of it after a crash of the process, all that was flushed after power loss",
     premise: "a replica that had records was loaded again",
     explanation: "A crash of the process keeps the page cache, so nothing that was written may be missing. Power loss keeps what \
-                  was flushed; the rest may be missing from its end, never from the middle, and what is left is unchanged, \
-                  byte for byte (the digest over all batches tells). Damage to the file of that log excuses the loss of the \
+                  was flushed; the rest may be missing from its end, never from the middle or the beginning, and what is left is unchanged, \
+                  byte for byte (the digest over all batches tells). A log that was told to begin later may begin there, or, as its \
+                  start is checkpointed now and then, at any segment before. Damage to the file of that log excuses the loss of the \
                   damaged batch and of what stands behind it, and no more; what a lying sync promised is excused only by \
                   power loss.",
-    rules: &[CHANGED, LOST_BY_CRASH, LOST_FLUSHED],
+    rules: &[CHANGED, BEYOND, LOST_BY_CRASH, LOST_FLUSHED],
 };
 
 const CHANGED: &str = "What a log keeps over a restart is unchanged.";
+const BEYOND: &str = "A log begins where it was told to, or at a segment before that.";
 const LOST_BY_CRASH: &str = "A crash of the process loses nothing that was written: the page cache stays.";
 const LOST_FLUSHED: &str = "What was flushed survives power loss.";
 
 #[derive(Clone, Copy, Debug)]
 enum Rule {
     Changed,
+    Beyond,
     LostByCrash,
     LostFlushed,
 }
@@ -52,7 +55,9 @@ impl Judge for Recovery {
         self.loads += u64::from(before.known && before.end > 0);
         let removed = &ledger.changes.removed;
         let flushed = |id: &&VersionId| ledger.parts[part].version(**id).last < before.flushed;
-        let (rule, version) = if how == Reload::Unexplained {
+        let (rule, version) = if how == Reload::Beyond && before.known {
+            (Rule::Beyond, None)
+        } else if how == Reload::Unexplained {
             (Rule::Changed, None)
         } else if let Some(id) = removed.iter().rfind(flushed) {
             (Rule::LostFlushed, Some(*id))
@@ -92,6 +97,10 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
             format!(
                 "The batches that {node} found in {part} are not those that it had appended (its log ended at {end})."
             ),
+        ),
+        Rule::Beyond => (
+            BEYOND,
+            format!("The log of {node} of {part} ended at {end}, and begins now where nothing took its beginning away."),
         ),
         Rule::LostByCrash => (
             LOST_BY_CRASH,

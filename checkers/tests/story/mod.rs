@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use klamm_base::{
-    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, SegmentFact, Source,
+    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, ProducerFact, SegmentFact, Sequences, Source,
     StartCause, TopicPartition, TruncationCause, Uuid, chain,
 };
 use klamm_checkers::{Damage, Event, History, Party, Report, Standing, World, judge};
@@ -24,6 +24,7 @@ pub struct Batch {
     pub epoch: i32,
     pub id: u64,
     pub records: Vec<ClientRecord>,
+    pub producer: Option<Sequences>,
 }
 
 impl Batch {
@@ -210,7 +211,26 @@ impl Story {
 
     pub fn batch(&mut self, records: Vec<ClientRecord>) -> Batch {
         self.next_batch += 1;
-        Batch { base: 0, epoch: 0, id: self.next_batch, records }
+        Batch { base: 0, epoch: 0, id: self.next_batch, records, producer: None }
+    }
+
+    /// A producer with a sequence writes one record, which all in sync have then.
+    pub fn produce_in_sequence(&mut self, sequence: i32) {
+        let records = self.invoke(P, 1);
+        let producer = Sequences { producer_id: 5, producer_epoch: 0, first: sequence, last: sequence };
+        let batch = Batch { producer: Some(producer), ..self.batch(records) };
+        let batch = self.append(self.leader, self.epoch, batch);
+        self.commit();
+        self.answer(self.leader, self.epoch, &batch, false);
+        self.acked(&batch);
+    }
+
+    /// A node starts again, and knows this sequence as the last one of that producer.
+    pub fn restart_knowing(&mut self, node: i32, last_sequence: i32) {
+        self.kill(node);
+        self.restart(node);
+        let producers = vec![ProducerFact { producer_id: 5, producer_epoch: 0, last_sequence }];
+        self.node(node, Observation::ProducersLoaded { tp: TP, producers });
     }
 
     /// A leader of `epoch` appends at the end of its log.
@@ -222,6 +242,7 @@ impl Story {
 
     pub fn store(&mut self, node: i32, batch: Batch, as_leader: bool) {
         let (base_offset, last_offset, leader_epoch, id) = (batch.base, batch.last(), batch.epoch, batch.id);
+        let producer = batch.producer;
         let log = self.logs.entry(node).or_default();
         let rolled = self.rolls.get(&node).and_then(|rolls| rolls.last()).map_or(0, |roll| *roll);
         let (position, bytes) = (BATCH * (log.len() - rolled.min(log.len())) as u32, BATCH);
@@ -229,7 +250,17 @@ impl Story {
         let (tp, batch) = (TP, id);
         self.node(
             node,
-            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, as_leader, position, bytes },
+            Observation::Appended {
+                tp,
+                base_offset,
+                last_offset,
+                leader_epoch,
+                batch,
+                as_leader,
+                position,
+                bytes,
+                producer,
+            },
         );
     }
 

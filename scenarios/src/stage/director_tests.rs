@@ -111,6 +111,7 @@ fn appended(director: &mut Director, now: u64, epoch: i32) {
         as_leader: true,
         position: 0,
         bytes: 100,
+        producer: None,
     };
     director.see(now, Source::Node(NodeId(1)), &appended);
 }

@@ -4,6 +4,7 @@
 mod brokers;
 mod clients;
 mod page;
+mod retention;
 mod scene;
 mod table;
 
@@ -22,6 +23,8 @@ const RUNS: [(&str, &str); 3] = [
     ("core-7.toml", include_str!("runs/core-7.toml")),
     ("unclean.toml", include_str!("../../library/unclean-election-loses-the-unreplicated-suffix.toml")),
 ];
+/// A good run in which logs expire. Other mutants are looked for in the runs above, whose logs begin at 0.
+const EXPIRING: (&str, &str) = ("retention.toml", include_str!("runs/retention.toml"));
 /// Places at which each mutant is tried in each run.
 const PLACES: u64 = 3;
 
@@ -37,9 +40,10 @@ fn recorded(file: &str, text: &str) -> Scene {
 
 fn fired() -> Fired {
     let mut fired = Fired::new();
-    for (run, (file, text)) in RUNS.iter().enumerate() {
+    for (run, (file, text)) in RUNS.iter().chain([&EXPIRING]).enumerate() {
         let scene = recorded(file, text);
-        for mutant in MUTANTS {
+        let expiring = *file == EXPIRING.0;
+        for mutant in MUTANTS.iter().filter(|mutant| (mutant.names == "retention-exact") == expiring) {
             for place in 0..PLACES {
                 let mut draws = Draws::named(run as u64 * PLACES + place, mutant.name);
                 let mut changed = scene.clone();

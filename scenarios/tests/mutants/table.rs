@@ -1,7 +1,7 @@
 //! The table of mutants: each changes one thing in a recorded good run, and one property must name it.
 
 use super::scene::Scene;
-use super::{brokers, clients};
+use super::{brokers, clients, retention};
 use klamm_base::Draws;
 
 pub struct Mutant {
@@ -76,6 +76,21 @@ pub const MUTANTS: &[Mutant] = &[
         "a follower appends a batch of an epoch in which nobody wrote it",
     )
     .also(&["high-watermark"]),
+    mutant(
+        "retention-exact",
+        "segment-too-many",
+        retention::segment_too_many,
+        "a check of the retention deletes one segment too many",
+    ),
+    mutant("retention-exact", "segment-kept", retention::segment_kept, "it leaves one that had to go"),
+    mutant(
+        "retention-exact",
+        "segment-misnamed",
+        retention::segment_misnamed,
+        "it names a segment otherwise than it was written",
+    ),
+    mutant("retention-exact", "start-unfounded", retention::start_unfounded, "a log begins later, and nothing says why"),
+    mutant("retention-exact", "start-uncommitted", retention::start_uncommitted, "a log begins behind what is committed"),
     mutant("high-watermark", "mark-back", brokers::mark_back, "a leader's high watermark goes back"),
     mutant("high-watermark", "mark-early", brokers::mark_early, "a leader commits before a follower in sync has it"),
     mutant("high-watermark", "follower-ahead", brokers::follower_ahead, "a follower's high watermark leads"),

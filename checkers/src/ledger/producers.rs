@@ -1,0 +1,102 @@
+//! Producers as the batches of a log tell of them: what each log must remember.
+
+use super::VersionId;
+use super::partition::Partition;
+use crate::nodes::NodeIndex;
+use klamm_base::{ProducerFact, Sequences};
+
+impl Partition {
+    /// A batch of a producer was appended; that producer's batch before it, if it does not follow that one [P7].
+    pub fn sequenced(
+        &mut self,
+        node: NodeIndex,
+        id: VersionId,
+        producer: Sequences,
+        fresh: bool,
+    ) -> Option<VersionId> {
+        let prior = self.log_mut(node).writers.insert(producer.producer_id, id);
+        if self.version(id).producer.is_none() {
+            let version = self.version_mut(id);
+            (version.producer, version.prior) = (Some(producer), prior);
+        }
+        let prior = prior.filter(|prior| fresh && *prior != id)?;
+        let known = self.is_told(node, self.version(prior).last) && !self.is_deleted(node, prior);
+        (known && !self.follows(prior, producer)).then_some(prior)
+    }
+
+    /// True if nothing that nobody told of stands in a node's log above this offset.
+    fn is_told(&self, node: NodeIndex, offset: i64) -> bool {
+        let Some(log) = self.log(node) else { return false };
+        let opaque = |id: &VersionId| self.version(*id).opaque;
+        self.opaque.is_empty() || !log.path.iter().rev().take_while(|id| self.version(**id).last > offset).any(opaque)
+    }
+
+    /// What a log deleted from its front it may forget.
+    fn is_deleted(&self, node: NodeIndex, id: VersionId) -> bool {
+        self.log(node).is_none_or(|log| self.version(id).last < log.starts.now.max(log.starts.legal))
+    }
+
+    fn follows(&self, prior: VersionId, next: Sequences) -> bool {
+        let Some(before) = self.version(prior).producer else { return true };
+        match next.producer_epoch.cmp(&before.producer_epoch) {
+            std::cmp::Ordering::Less => false,
+            _ if next.first < 0 => true,
+            std::cmp::Ordering::Greater => next.first == 0,
+            std::cmp::Ordering::Equal => match self.last_sequence(prior, before.producer_epoch) {
+                -1 => next.first == 0,
+                last => next.first == last.checked_add(1).unwrap_or(0),
+            },
+        }
+    }
+
+    /// The sequence of the last record in this epoch up to that batch of its producer; -1 if there is none.
+    fn last_sequence(&self, from: VersionId, epoch: i16) -> i32 {
+        let mut cursor = Some(from);
+        while let Some(version) = cursor.map(|id| self.version(id)) {
+            match version.producer {
+                Some(told) if told.producer_epoch == epoch && told.first >= 0 => return told.last,
+                Some(told) if told.producer_epoch == epoch => cursor = version.prior,
+                _ => return -1,
+            }
+        }
+        -1
+    }
+
+    /// A loaded log told what it knows of producers; the first of which its batches tell something else.
+    pub fn remembers_wrongly(&mut self, node: NodeIndex, told: &[ProducerFact]) -> Option<i64> {
+        let log = self.log(node)?;
+        if !log.path.iter().all(|id| !self.version(*id).opaque) {
+            return None;
+        }
+        if log.writers.is_empty() {
+            self.relearn(node);
+        }
+        let log = self.log(node)?;
+        let whole = log.start == 0;
+        let stray = |fact: &&ProducerFact| match log.writers.get(&fact.producer_id) {
+            None => whole,
+            Some(id) => !self.is_deleted(node, *id) && !self.agrees(*id, fact),
+        };
+        let wrong = told.iter().find(stray).map(|fact| fact.producer_id);
+        let missing = |(id, version): &(&i64, &VersionId)| {
+            !self.is_deleted(node, **version) && !told.iter().any(|fact| fact.producer_id == **id)
+        };
+        wrong.or_else(|| log.writers.iter().find(missing).map(|(id, _)| *id))
+    }
+
+    fn agrees(&self, id: VersionId, fact: &ProducerFact) -> bool {
+        let Some(told) = self.version(id).producer else { return true };
+        told.producer_epoch == fact.producer_epoch
+            && self.last_sequence(id, told.producer_epoch) == fact.last_sequence
+    }
+
+    /// Takes the writers of a node's log from its path.
+    fn relearn(&mut self, node: NodeIndex) {
+        let path = self.log_mut(node).path.clone();
+        for id in path {
+            if let Some(producer) = self.version(id).producer {
+                self.log_mut(node).writers.insert(producer.producer_id, id);
+            }
+        }
+    }
+}
