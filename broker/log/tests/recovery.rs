@@ -4,8 +4,8 @@ mod bench;
 mod disk;
 mod life;
 
-use bench::{Bench, DIR, batch, load_on};
-use klamm_base::{DiskOp, Draws, Now};
+use bench::{Bench, DIR, batch, load_on, load_without};
+use klamm_base::{DiskOp, Draws, Guard, Now};
 use klamm_log::LogConfig;
 use life::{Crashed, Life, SMALL, Step, UNCLEAN, recover, recover_with_every_cut, step};
 use proptest::prelude::*;
@@ -104,4 +104,37 @@ fn a_clean_load_trusts_what_was_synced() {
     assert_eq!(reloaded.log.durable_end(), 16);
     assert_eq!(reloaded.log.digest(), bench.log.digest());
     assert_eq!(reloaded.now, Now { mono_ns: 0, wall_ms: 1_000 });
+}
+
+#[test]
+fn without_checksums_a_torn_batch_is_taken_for_one() {
+    let mut bench = Bench::new(SMALL);
+    let mut draws = Draws::from_seed(4);
+    (0..2).for_each(|_| _ = bench.lead(1, vec![batch(&mut draws, 1, 50)]));
+    bench.pump_all();
+    let path = format!("{DIR}/00000000000000000000.log");
+    let mut content = bench.disk.content(&path).unwrap().to_vec();
+    let torn = content.len() - 20;
+    content[torn..].fill(0);
+    bench.disk.perform(DiskOp::Write { path, data: content.into() }).unwrap();
+    let mut other = bench.disk.clone();
+    assert_eq!(load_on(&mut other, SMALL, UNCLEAN).0.log_end_offset(), 2);
+    assert_eq!(load_without(&[Guard::RecoveryCrc], &mut bench.disk, SMALL, UNCLEAN).log_end_offset(), 4);
+}
+
+#[test]
+fn without_its_guard_a_snapshot_beyond_the_end_is_believed_and_stays() {
+    let mut bench = Bench::new(LogConfig::default());
+    let mut draws = Draws::from_seed(5);
+    bench.lead(1, vec![batch(&mut draws, 1, 50)]);
+    assert!(bench.log.close(bench.now, &mut bench.out));
+    bench.queue.extend(bench.out.drain());
+    bench.pump_all();
+    let names = |disk: &disk::Disk| disk.list(DIR).into_iter().filter(|name| name.ends_with(".snapshot")).count();
+    let path = format!("{DIR}/00000000000000000000.log");
+    bench.disk.perform(DiskOp::Truncate { path, len: 0 }).unwrap();
+    let mut other = bench.disk.clone();
+    load_on(&mut other, LogConfig::default(), UNCLEAN);
+    load_without(&[Guard::SnapshotWithinLog], &mut bench.disk, LogConfig::default(), UNCLEAN);
+    assert_eq!((names(&other), names(&bench.disk)), (0, 1));
 }

@@ -50,7 +50,9 @@ impl Replica {
         self.observe.note(|| Observation::BecameLeader { tp, leader_epoch, epoch_start });
         // What it knows as committed from an earlier role or a checkpoint it serves from now on.
         let to = self.high_watermark;
-        self.observe.note(|| Observation::HighWatermark { tp, to, leader_epoch, as_leader: true });
+        if to > 0 {
+            self.observe.note(|| Observation::HighWatermark { tp, to, leader_epoch, as_leader: true });
+        }
         self.note_isr();
         self.advance(now, out);
     }

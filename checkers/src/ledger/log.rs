@@ -61,6 +61,8 @@ pub(crate) struct Version {
     /// Entry of its first append.
     pub first: u32,
     pub fate: Fate,
+    /// A leader deleted it by rule.
+    pub deleted: bool,
     pub commit: Option<Commit>,
     /// Every replica that ever held it.
     pub held: NodeSet,

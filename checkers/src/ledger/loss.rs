@@ -188,6 +188,7 @@ impl Partition {
         let from = log.path.partition_point(|id| self.version(*id).last <= end);
         let back: Vec<VersionId> =
             log.path[from..].iter().copied().take_while(|id| self.version(*id).fate != Fate::Open).collect();
+        let back: Vec<VersionId> = back.into_iter().filter(|id| !self.version(*id).deleted).collect();
         for id in back {
             if let Fate::Lost(loss) = self.version(id).fate {
                 self.losses[loss].versions -= 1;

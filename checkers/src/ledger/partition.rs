@@ -70,7 +70,7 @@ pub(crate) struct Partition {
     pub led: Option<(NodeIndex, i32)>,
     /// Entry at which each epoch was taken up.
     pub led_at: BTreeMap<i32, u32>,
-    /// Committed and not lost, ascending by offset.
+    /// Committed, and neither lost nor deleted by rule, ascending by offset.
     pub line: Vec<VersionId>,
     /// The highest end of anything committed ever.
     pub frontier: i64,
@@ -182,7 +182,7 @@ impl Partition {
     pub fn holds(&self, node: NodeIndex, id: VersionId) -> bool {
         let wanted = self.version(id);
         let Some(log) = self.log(node) else { return false };
-        if wanted.last < log.starts.legal {
+        if wanted.last < log.starts.legal.min(log.starts.now) {
             return true;
         }
         if wanted.last >= log.end {
@@ -239,7 +239,8 @@ impl Partition {
     ) -> (VersionId, bool, Option<AppendFault>) {
         let mut fault = self.fit(node, stored);
         let log = self.log_mut(node);
-        let (tip, root) = (log.path.last().copied(), log.start);
+        let (tip, start) = (log.path.last().copied(), log.start);
+        let root = tip.map_or(start, |tip| self.version(tip).root);
         let known = self.child(tip, stored).or_else(|| self.first_in_the_middle(tip, stored));
         let (id, fresh) = match known {
             Some(id) => (id, false),
@@ -362,6 +363,7 @@ impl Partition {
             prior: None,
             first: at,
             fate: Fate::Open,
+            deleted: false,
             commit: None,
             held: NodeSet::default(),
             destroyed: NodeSet::default(),
@@ -472,11 +474,12 @@ impl Partition {
 
     /// Puts `pieces` wherever the opaque version stood, with its fate.
     fn replace(&mut self, riddle: VersionId, pieces: &[VersionId]) {
-        let Version { fate, commit, held, destroyed, next, .. } = *self.version(riddle);
+        let Version { fate, commit, deleted, held, destroyed, next, .. } = *self.version(riddle);
         for id in pieces {
             let piece = self.version_mut(*id);
             (piece.fate, piece.commit) =
                 if piece.fate == Fate::Open { (fate, commit) } else { (piece.fate, piece.commit) };
+            piece.deleted |= deleted;
             held.iter().for_each(|node| piece.held.insert(node));
             destroyed.iter().for_each(|node| piece.destroyed.insert(node));
         }

@@ -5,7 +5,7 @@
 //! are gone, on its own copy; and for clients, once a leader has it.
 
 use super::partition::Partition;
-use super::{LogModel, Machine};
+use super::{LogModel, Machine, VersionId};
 use crate::nodes::NodeIndex;
 use klamm_base::{SegmentFact, StartCause};
 use std::collections::BTreeSet;
@@ -71,6 +71,7 @@ impl LogModel {
         self.path.clear();
         self.writers.clear();
         (self.start, self.marked, self.starts.now) = (to, 0, to);
+        self.starts.legal = self.starts.legal.min(to);
         self.starts.told.insert(to);
     }
 
@@ -151,8 +152,16 @@ impl Partition {
         let starts = &mut self.log_mut(node).starts;
         starts.legal = starts.legal.max(to);
         if self.led.is_some_and(|(leader, _)| leader == node) {
-            self.gone_below = self.gone_below.max(to);
+            self.bury(to);
         }
+    }
+
+    /// Nobody need find any more what a leader deleted below `to`.
+    fn bury(&mut self, to: i64) {
+        self.gone_below = self.gone_below.max(to);
+        let count = self.line.partition_point(|id| self.version(*id).last < to);
+        let gone: Vec<VersionId> = self.line.drain(..count).collect();
+        gone.into_iter().for_each(|id| self.version_mut(id).deleted = true);
     }
 
     /// Damage made a node's log begin where it does: nobody need find what stood below.
@@ -163,8 +172,8 @@ impl Partition {
 
     /// A broker leads: what it deleted by rule nobody need find.
     pub(super) fn leads_without(&mut self, node: NodeIndex) {
-        let legal = self.log(node).map_or(0, |log| log.starts.legal);
-        self.gone_below = self.gone_below.max(legal);
+        let legal = self.log(node).map_or(0, |log| log.starts.legal.min(log.starts.now));
+        self.bury(legal);
     }
 
     /// A node told of a check of the retention.
@@ -231,6 +240,11 @@ impl Partition {
     pub fn unchecked_starts(&self) -> impl Iterator<Item = (NodeIndex, u32)> + '_ {
         let open = |node: &u8| Some((NodeIndex(*node), self.log(NodeIndex(*node))?.starts.open?.at));
         self.hosts.iter().filter_map(open)
+    }
+
+    /// What stood at this offset a leader deleted by rule.
+    pub fn was_deleted(&self, offset: i64) -> bool {
+        offset < self.gone_below && self.covering_any(offset).any(|id| self.version(id).deleted)
     }
 
     /// True if this record of a client may have stood where logs were deleted by rule: nothing that the client sent before it

@@ -141,10 +141,10 @@ impl ReadCommitted {
         if partition.read_through().is_none() {
             return;
         }
-        // What was deleted by rule need not be there.
-        let from = partition.gone_below;
-        for (offset, slot) in partition.slots.iter().filter(|(offset, slot)| *offset >= from && slot.read.seen()) {
-            if slot.last.seen() || partition.too_late(offset, slot.read_at) {
+        for (offset, slot) in partition.slots.iter().filter(|(_, slot)| slot.read.seen()) {
+            // What was deleted by rule need not be there.
+            let excused = partition.was_deleted(offset) || partition.too_late(offset, slot.read_at);
+            if slot.last.seen() || excused {
                 continue;
             }
             if lost(partition, offset).is_some() {

@@ -216,7 +216,9 @@ impl HighWatermark {
             return;
         }
         // Popped from the end: the last one is where the cut begins.
-        let committed = removed.iter().rfind(|id| partition.version(**id).fate == Fate::Committed);
+        // What the leader deleted by rule it need not keep either.
+        let kept = |id: &&VersionId| partition.version(**id).fate == Fate::Committed && !partition.version(**id).deleted;
+        let committed = removed.iter().rfind(kept);
         let Some(id) = committed.copied() else { return };
         let version = partition.version(id);
         match excuse {

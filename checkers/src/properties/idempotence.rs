@@ -125,10 +125,6 @@ fn batches(ledger: &Ledger, part: usize, found: &mut Found) {
     stored.sort_unstable();
     for pair in stored.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
         let (one, two) = (pair[0].1, pair[1].1);
-        // Of what was deleted by rule a later leader need not know who wrote it.
-        if partition.version(one).last < partition.gone_below {
-            continue;
-        }
         let writer = writer(partition, one).or_else(|| writer(partition, two));
         let judged = writer.filter(|record| idempotent(ledger, record.client) && !renewed(ledger, partition, *record));
         if let Some(record) = judged {

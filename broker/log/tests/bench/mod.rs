@@ -3,7 +3,7 @@
 
 use crate::disk::Disk;
 use klamm_base::{
-    DiskDone, DiskRequest, Draws, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
+    DiskDone, DiskRequest, Draws, Guard, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
     Uuid,
 };
 use klamm_log::{CleanError, CleanOrders, Cleaned, Cleaner, LastKnown, Loader, Log, LogConfig, Progress};
@@ -150,9 +150,25 @@ impl Bench {
     }
 }
 
+/// Loads whole, without these guards.
+pub fn load_without(off: &[Guard], disk: &mut Disk, config: LogConfig, known: LastKnown) -> Log {
+    load_guarded(Guards::without(off), disk, config, known, nobody(), u64::MAX).expect("it is not stopped").0
+}
+
 /// Loads; stops after `limit` mutating operations (then `None`). Also how many there were.
 pub fn load(disk: &mut Disk, config: LogConfig, known: LastKnown, observe: Observe, limit: u64) -> Option<(Log, u64)> {
-    let mut loader = Loader::new(TP, DIR.to_owned(), config, known, Guards::default(), observe);
+    load_guarded(Guards::default(), disk, config, known, observe, limit)
+}
+
+fn load_guarded(
+    guards: Guards,
+    disk: &mut Disk,
+    config: LogConfig,
+    known: LastKnown,
+    observe: Observe,
+    limit: u64,
+) -> Option<(Log, u64)> {
+    let mut loader = Loader::new(TP, DIR.to_owned(), config, known, guards, observe);
     let (mut out, mut queue) = (Outbox::new(), VecDeque::new());
     let mut mutations = 0;
     loader.start(&mut out);
