@@ -261,10 +261,16 @@ impl Partition {
                 (harm.kind, harm.to) = (HarmKind::Fed, i64::MAX);
                 continue;
             }
+            // Power took what it could. A load looks at no checksum of what it believes to be synced: it may show later.
+            let taken = harm.kind == HarmKind::Undurable && power_lost.is_some_and(|lost| lost > harm.at);
+            let of_bytes = harm.to != i64::MAX || harm.pending.is_some();
+            if taken && of_bytes && harm.from < end {
+                harm.kind = HarmKind::Shown(Damage::NotDurable);
+                continue;
+            }
             let over = match harm.kind {
                 HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
-                // Power took what it could, and the load has told what is left. A lie of the start after that is still there.
-                HarmKind::Undurable => power_lost.is_some_and(|lost| lost > harm.at) || harm.from >= end,
+                HarmKind::Undurable => taken || harm.from >= end,
                 HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed => harm.from >= end,
             };
             harm.until = if over { at } else { harm.until };

@@ -76,6 +76,8 @@ pub(crate) struct Partition {
     pub frontier: i64,
     /// Below this a leader's log was deleted by rule: nobody need find what stood there.
     pub gone_below: i64,
+    /// The highest legal start that any replica ever had.
+    pub highest_start: i64,
     /// The longest batch, in offsets.
     pub longest: i64,
     pub slots: Slots,
@@ -116,6 +118,7 @@ impl Partition {
             line: Vec::new(),
             frontier: 0,
             gone_below: 0,
+            highest_start: 0,
             longest: 1,
             slots: Slots::default(),
             sendings: BTreeMap::new(),

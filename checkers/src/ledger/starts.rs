@@ -139,10 +139,9 @@ impl Partition {
     }
 
     fn is_legal(&self, to: i64, cause: StartCause) -> Result<(), StartFault> {
-        let elsewhere = self.logs.iter().map(|log| log.starts.legal).max().unwrap_or(0);
         match cause {
             _ if to > self.frontier => Err(StartFault::Uncommitted),
-            StartCause::Leader if to > elsewhere => Err(StartFault::Unfounded),
+            StartCause::Leader if to > self.highest_start => Err(StartFault::Unfounded),
             _ => Ok(()),
         }
     }
@@ -151,6 +150,7 @@ impl Partition {
     fn deleted_by_rule(&mut self, node: NodeIndex, to: i64) {
         let starts = &mut self.log_mut(node).starts;
         starts.legal = starts.legal.max(to);
+        self.highest_start = self.highest_start.max(to);
         if self.led.is_some_and(|(leader, _)| leader == node) {
             self.bury(to);
         }
