@@ -210,7 +210,13 @@ fn the_same_batch_after_another_prefix_breaks_log_matching() {
 #[test]
 fn a_gap_in_a_log_breaks_log_matching() {
     let mut story = tale();
-    let batch = Batch { base: 9, epoch: story.epoch, id: 4711, records: vec![ClientRecord { client: P, number: 9 }], producer: None };
+    let batch = Batch {
+        base: 9,
+        epoch: story.epoch,
+        id: 4711,
+        records: vec![ClientRecord { client: P, number: 9 }],
+        producer: None,
+    };
     story.store(1, batch, false);
     story.cut(1, 0, TruncationCause::DivergingEpoch);
     assert_eq!(story.violated(), ["log-matching"]);

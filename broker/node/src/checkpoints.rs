@@ -96,7 +96,7 @@ impl Node {
     /// A log in this directory was cut: no checkpoint may say more than is there when the log grows again, as what grows is neither
     /// synced nor committed.
     pub(crate) fn checkpoint_cut(&mut self, dir: usize, cx: &mut Cx) {
-        let known = |name: &&'static str| **name != file::CLEANER_OFFSETS || self.dirs.all[dir].checkpoints.knows(name);
+        let known = |name: &&'static str| *name != file::CLEANER_OFFSETS || self.dirs.all[dir].checkpoints.knows(name);
         let names: Vec<&'static str> = Checkpoints::NAMES.into_iter().filter(known).collect();
         names.into_iter().for_each(|name| self.write_checkpoint(dir, name, cx));
     }

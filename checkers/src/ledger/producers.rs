@@ -7,13 +7,7 @@ use klamm_base::{ProducerFact, Sequences};
 
 impl Partition {
     /// A batch of a producer was appended; that producer's batch before it, if it does not follow that one [P7].
-    pub fn sequenced(
-        &mut self,
-        node: NodeIndex,
-        id: VersionId,
-        producer: Sequences,
-        fresh: bool,
-    ) -> Option<VersionId> {
+    pub fn sequenced(&mut self, node: NodeIndex, id: VersionId, producer: Sequences, fresh: bool) -> Option<VersionId> {
         let prior = self.log_mut(node).writers.insert(producer.producer_id, id);
         if self.version(id).producer.is_none() {
             let version = self.version_mut(id);
@@ -86,8 +80,7 @@ impl Partition {
 
     fn agrees(&self, id: VersionId, fact: &ProducerFact) -> bool {
         let Some(told) = self.version(id).producer else { return true };
-        told.producer_epoch == fact.producer_epoch
-            && self.last_sequence(id, told.producer_epoch) == fact.last_sequence
+        told.producer_epoch == fact.producer_epoch && self.last_sequence(id, told.producer_epoch) == fact.last_sequence
     }
 
     /// Takes the writers of a node's log from its path.

@@ -217,7 +217,8 @@ impl HighWatermark {
         }
         // Popped from the end: the last one is where the cut begins.
         // What the leader deleted by rule it need not keep either.
-        let kept = |id: &&VersionId| partition.version(**id).fate == Fate::Committed && !partition.version(**id).deleted;
+        let kept =
+            |id: &&VersionId| partition.version(**id).fate == Fate::Committed && !partition.version(**id).deleted;
         let committed = removed.iter().rfind(kept);
         let Some(id) = committed.copied() else { return };
         let version = partition.version(id);

@@ -100,7 +100,9 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
         ),
         Rule::Beyond => (
             BEYOND,
-            format!("The log of {node} of {part} ended at {end}, and begins now where nothing took its beginning away."),
+            format!(
+                "The log of {node} of {part} ended at {end}, and begins now where nothing took its beginning away."
+            ),
         ),
         Rule::LostByCrash => (
             LOST_BY_CRASH,

@@ -2,8 +2,8 @@
 #![allow(dead_code)]
 
 use klamm_base::{
-    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, ProducerFact, SegmentFact, Sequences, Source,
-    StartCause, TopicPartition, TruncationCause, Uuid, chain,
+    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, ProducerFact, SegmentFact,
+    Sequences, Source, StartCause, TopicPartition, TruncationCause, Uuid, chain,
 };
 use klamm_checkers::{Damage, Event, History, Party, Report, Standing, World, judge};
 use std::collections::BTreeMap;

@@ -44,7 +44,11 @@ const INVARIANTS: &[(&str, &str, &str)] = &[
     ("45", "the segments that a check of the retention names hold what was appended, byte for byte", "retention-exact"),
     ("47", "a recovered log is a prefix of what was written, with all that was flushed", "recovery"),
     ("48", "no checkpoint makes a log begin where it was not told to", "recovery"),
-    ("49", "a log's start is committed; the retention takes whole segments from the front, no more and no less", "retention-exact"),
+    (
+        "49",
+        "a log's start is committed; the retention takes whole segments from the front, no more and no less",
+        "retention-exact",
+    ),
     ("G13", "NOT_ENOUGH_REPLICAS is definite for its own attempt", "refused-stay-out"),
     ("G14", "an unclean election loses exactly what the elected log lacked, in both directions", "acked-survive"),
     (

@@ -3,8 +3,8 @@
 
 use crate::disk::Disk;
 use klamm_base::{
-    DiskDone, DiskRequest, Draws, Guard, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source, TopicPartition,
-    Uuid,
+    DiskDone, DiskRequest, Draws, Guard, Guards, NodeId, Now, Observation, Observe, Observer, Outbox, Source,
+    TopicPartition, Uuid,
 };
 use klamm_log::{CleanError, CleanOrders, Cleaned, Cleaner, LastKnown, Loader, Log, LogConfig, Progress};
 use klamm_wire::records::{Batch, BatchBuilder, end_txn_value};
