@@ -170,7 +170,7 @@ fn fails_while_writing(kind: DiskFaultKind, when: fn(u64) -> When) {
             let why = stage.ended_and_restarted().await;
             (outcomes, why, stage.read().await)
         });
-        assert!(why.contains("the log directory failed") && why.contains("lines-0"), "{why}");
+        assert!(why.contains("the log directory data failed") && why.contains("lines-0"), "{why}");
         let struck = outcomes.last().unwrap();
         assert!(matches!(struck, Outcome::Unknown(_) | Outcome::Refused(_)), "{kind:?} was acknowledged: {struck:?}");
         for number in 0..RECORDS as i64 {
@@ -215,7 +215,7 @@ fn a_read_that_fails_ends_the_broker_too() {
         assert_eq!(stage.read().await.len(), 0, "nothing could be read");
         (stage.ended_and_restarted().await, stage.read().await)
     });
-    assert!(why.contains("the log directory failed") && why.contains("lines-0"), "{why}");
+    assert!(why.contains("the log directory data failed") && why.contains("lines-0"), "{why}");
     assert_eq!(read.len(), RECORDS);
 }
 
@@ -233,7 +233,7 @@ fn a_log_directory_that_cannot_be_read_at_the_start_ends_the_broker() {
         assert_eq!(stage.read().await.len(), RECORDS);
         why
     });
-    assert!(why.contains("the log directory failed") && why.contains("lines-0"), "{why}");
+    assert!(why.contains("the log directory data failed") && why.contains("lines-0"), "{why}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod clock;
 mod differences;
 mod disk;
+mod log;
 mod net;
 
 use differences::Difference;
