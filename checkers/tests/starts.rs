@@ -183,3 +183,22 @@ fn a_clock_that_jumped_deletes_what_it_says_and_that_is_the_price_of_the_clock()
     let stretch = &losses[0].records[0];
     assert_eq!((stretch.tp, stretch.from, stretch.to), (TP, 2, 4));
 }
+
+#[test]
+fn clients_alone_take_what_was_deleted_by_rule_for_no_loss() {
+    let mut story = three_segments();
+    story.read(story::C, 1, 0, 2, false);
+    everywhere(&mut story, 2, 2);
+    story.client(story::C, Observation::Positioned { tp: TP, offset: 4 });
+    story.read(story::C, 1, 4, 8, false);
+    let story = story.finish_from(4);
+    let seen = |history| {
+        let operations = klamm_checkers::blackbox::Operations::of(history).expect("a sound history");
+        klamm_checkers::blackbox::judge(&operations, klamm_checkers::blackbox::Looking::default())
+    };
+    assert_eq!(seen(&story.history).violated(), Vec::<&str>::new());
+    // The same readings without a word of where logs begin.
+    let mut silent = story.history.clone();
+    silent.entries.retain(|entry| !format!("{:?}", entry.event).contains("LogStartMoved"));
+    assert!(seen(&silent).violated().contains(&"lost-write"), "{:?}", seen(&silent).violated());
+}

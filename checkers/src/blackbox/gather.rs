@@ -1,4 +1,4 @@
-//! Our own history as operations: only what clients did and were told, nothing that a broker knows.
+//! Our own history as operations: only what clients did and were told, nothing that a broker knows but where logs begin.
 //!
 //! A process does one thing at a time, a producer does not: each of its open records is a process of its own, taken up again by a
 //! later record once this one has ended. After an unknown outcome the process is gone, as in Jepsen. A consumer incarnation is one
@@ -119,6 +119,10 @@ impl Operations {
                 Event::Stack { observation: Observation::TopicCreated { topic, name, .. }, .. } => {
                     gather.named(*topic, name);
                 }
+                // Whether it may is the properties' affair.
+                Event::Stack { observation: Observation::LogStartMoved { tp, to, .. }, .. } => {
+                    gather.begins(*tp, *to);
+                }
                 _ => {}
             }
         }
@@ -164,6 +168,13 @@ impl Gather {
                 *known = name.to_owned();
             }
         }
+    }
+
+    /// Clients are not told why they cannot have what stood below.
+    fn begins(&mut self, tp: TopicPartition, to: i64) {
+        let key = self.key(tp);
+        let begins = self.operations.begins.entry(key).or_default();
+        *begins = to.max(*begins);
     }
 
     fn started(&mut self, client: u32, name: &str, kind: ClientKind) {

@@ -141,6 +141,8 @@ pub struct Operations {
     pub(super) keys: Vec<Key>,
     /// Name of each value; unique within its key.
     values: Vec<i64>,
+    /// Below this a key's leader deleted by rule, as far as the history tells.
+    pub(super) begins: BTreeMap<u32, i64>,
 }
 
 impl Operations {

@@ -26,6 +26,12 @@ fn excuse(name: &str, settings: Settings, found: &Findings) -> Option<&'static s
     permitted(name, settings, found.subscribed)
 }
 
+/// It stood where a log does not begin any more.
+fn deleted(operations: &Operations, value: &Value) -> Option<&'static str> {
+    let begins = operations.begins.get(&value.key).copied().unwrap_or(0);
+    (value.last.max(value.first) < begins).then_some("retention or DeleteRecords")
+}
+
 fn sent(value: &Value) -> Sight {
     Sight { op: value.writer, key: value.key, offset: value.first }
 }
@@ -38,7 +44,7 @@ fn lost(operations: &Operations, order: &Order, found: &mut Findings) {
     for number in lost {
         let value = &order.values[number as usize];
         let second = readers.get(&value.key).copied().unwrap_or(sent(value));
-        let by = excuse(named::LOST_WRITE, settings(operations, value), found);
+        let by = excuse(named::LOST_WRITE, settings(operations, value), found).or_else(|| deleted(operations, value));
         found.add(named::LOST_WRITE, Finding { first: sent(value), second, value: number }, by);
     }
 }
@@ -157,6 +163,7 @@ fn unseen(operations: &Operations, order: &Order, found: &mut Findings) {
         }
         let late = reading.is_none().then_some("no final polls");
         let by = excuse(named::UNSEEN, settings(operations, value), found).or(late);
+        let by = by.or_else(|| deleted(operations, value));
         let op = reading.copied().unwrap_or(value.writer);
         let second = Sight { op, key: value.key, offset: NO_OFFSET };
         found.add(named::UNSEEN, Finding { first: sent(value), second, value: number }, by);
