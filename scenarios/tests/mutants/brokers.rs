@@ -442,3 +442,44 @@ pub fn rest_untold(scene: &mut Scene, _: &mut Draws) -> Option<()> {
     scene.entries.truncate(at);
     Some(())
 }
+
+/// A leader appends a batch whose sequence does not follow that of its producer's batch before it.
+pub fn sequence_skipped(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let at = scene.place_told(draws, |at, node, it| {
+        let Observation::Appended { tp, as_leader: true, producer: Some(now), .. } = it else { return None };
+        let before = scene.told_before(at).find_map(|(_, who, it)| match it {
+            Observation::Truncated { tp: of, .. } | Observation::LogLoaded { tp: of, .. }
+                if who == node && of == tp =>
+            {
+                Some(None)
+            }
+            Observation::Appended { tp: of, producer: Some(told), .. }
+                if who == node && of == tp && told.producer_id == now.producer_id =>
+            {
+                Some(Some(*told))
+            }
+            _ => None,
+        });
+        let before = before.flatten().filter(|before| before.producer_epoch == now.producer_epoch)?;
+        (before.last + 1 == now.first).then_some(at)
+    })?;
+    let Observation::Appended { producer: Some(producer), .. } = scene.observation(at) else { return None };
+    (producer.first, producer.last) = (producer.first + 1, producer.last + 1);
+    Some(())
+}
+
+/// A log that was loaded as it was knows something else of a producer than its batches tell.
+pub fn memory_changed(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let at = scene.place_told(draws, |at, node, it| {
+        let Observation::LogLoaded { tp, log_start: 0, log_end, digest } = it else { return None };
+        let log = scene.log(node, *tp, at);
+        let whole = log.iter().fold(0, |digest, it| chain(digest, it.base, it.epoch, it.batch));
+        let sound = *tp != METADATA && whole == *digest && log.last().is_some_and(|it| it.last + 1 == *log_end);
+        let next = scene.told_from(at + 1).next()?;
+        let told = matches!(next.2, Observation::ProducersLoaded { producers, .. } if !producers.is_empty());
+        (sound && next.1 == node && told).then_some(next.0)
+    })?;
+    let Observation::ProducersLoaded { producers, .. } = scene.observation(at) else { return None };
+    producers[0].last_sequence += 1;
+    Some(())
+}

@@ -144,6 +144,18 @@ pub const MUTANTS: &[Mutant] = &[
         "the record before an acknowledged one, in flight with it, is gone",
     ),
     mutant("producer-order", "batches-swapped", clients::batches_swapped, "two records stand in the other order"),
+    mutant(
+        "producer-state",
+        "sequence-skipped",
+        brokers::sequence_skipped,
+        "a leader appends a batch with a sequence that leaves one out",
+    ),
+    mutant(
+        "producer-state",
+        "memory-changed",
+        brokers::memory_changed,
+        "a loaded log knows another last sequence of a producer",
+    ),
     mutant("consumers-read-committed", "value-dropped", clients::value_dropped, "a consumer was not given a value"),
     mutant("consumers-read-committed", "values-swapped", clients::values_swapped, "it was given two in other places"),
     mutant("consumers-read-committed", "value-doubled", clients::value_doubled, "it was given one twice"),
