@@ -261,6 +261,9 @@ impl Partition {
                 (harm.kind, harm.to) = (HarmKind::Fed, i64::MAX);
                 continue;
             }
+            if differs && matches!(harm.kind, HarmKind::Shown(_)) && harm.from < end {
+                harm.to = i64::MAX;
+            }
             // Power took what it could. A load looks at no checksum of what it believes to be synced: it may show later.
             let taken = harm.kind == HarmKind::Undurable && power_lost.is_some_and(|lost| lost > harm.at);
             let of_bytes = harm.to != i64::MAX || harm.pending.is_some();

@@ -6,7 +6,7 @@
 //! is the price of a setting. Somebody left, but nobody if (c) shrinks below the minimum count too: the price of
 //! `eligible.leader.replicas.version=0`, which forgets former members. Somebody left even so: it is a broken promise. No ISR is believed: a member without the record still counts, so a false member is found out.
 
-use super::partition::{Changes, Partition};
+use super::partition::{Changes, Partition, same_batch};
 use super::{Commit, Cut, Fate, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
 
@@ -153,7 +153,11 @@ impl Partition {
         let present = self.led.is_none_or(|(leader, _)| leader == commit.leader || self.holds(leader, id));
         if present {
             let place = self.line.partition_point(|known| self.version(*known).base < base);
-            self.line.insert(place, id);
+            // Two logs that begin at different places may tell of one batch twice.
+            let twin = self.line.get(place).is_some_and(|known| same_batch(self.version(*known), self.version(id)));
+            if !twin {
+                self.line.insert(place, id);
+            }
         } else {
             changes.lost.push(id);
         }

@@ -530,7 +530,8 @@ impl Ledger {
                 None => {}
             }
         }
-        let differs = matches!(how, Reload::Unexplained | Reload::Beyond) || !self.changes.removed.is_empty();
+        let strange = matches!(how, Reload::Unexplained | Reload::Beyond) || how == Reload::Grown && harm.is_some();
+        let differs = strange || !self.changes.removed.is_empty();
         partition.loaded_anew(node, end, lost_at, at, differs);
         Effect::Loaded { part, node, before, how }
     }

@@ -168,10 +168,12 @@ impl Partition {
     /// stood in its log when its epoch began.
     pub fn needed_to_join(&self, leader: NodeIndex, leader_epoch: i32) -> Option<VersionId> {
         let log = self.log(leader)?;
+        let begins = log.starts.now;
         let mark = log.mark.map_or(i64::MIN, |mark| mark.to);
         let committed = log.path.partition_point(|id| self.version(*id).last < mark);
         let inherited = log.path.partition_point(|id| self.version(*id).epoch < leader_epoch);
-        log.path.get(committed.max(inherited).checked_sub(1)?).copied()
+        let id = log.path.get(committed.max(inherited).checked_sub(1)?).copied();
+        id.filter(|id| self.version(*id).last >= begins)
     }
 
     /// The version that covers `offset` in what is committed and not lost.
@@ -218,13 +220,12 @@ impl Partition {
         self.finally.is_some_and(|last| offset >= last.end) && self.finally_began.is_some_and(|began| told > began)
     }
 
-    /// Every version ever stored over this offset.
+    /// Every version ever stored over this offset, those among them that nobody has explained.
     pub fn covering_any(&self, offset: i64) -> impl Iterator<Item = VersionId> {
         let reach = offset.saturating_sub(self.longest);
-        self.places
-            .range((reach, i32::MIN)..=(offset, i32::MAX))
-            .map(|(_, id)| *id)
-            .filter(move |id| self.version(*id).last >= offset)
+        let told = self.places.range((reach, i32::MIN)..=(offset, i32::MAX)).map(|(_, id)| *id);
+        let untold = self.opaque.iter().copied().filter(move |id| self.version(*id).base <= offset);
+        told.chain(untold).filter(move |id| self.version(*id).last >= offset)
     }
 
     /// True if some start found bytes at this offset that nobody had announced, and nothing has told yet what they are.
@@ -456,23 +457,30 @@ impl Partition {
     fn explain(&mut self, node: NodeIndex) {
         let Some(tip) = self.log(node).and_then(|log| log.path.last().copied()) else { return };
         let end = self.version(tip).last;
-        let explains = |id: &VersionId| {
-            let riddle = self.version(*id);
-            *id != tip && riddle.last == end && self.digest_from(tip, riddle.under) == Some(riddle.digest)
-        };
-        let Some(at) = self.opaque.iter().position(explains) else { return };
-        let riddle = self.opaque[at];
-        let base = self.version(riddle).base;
-        let path = &self.log(node).expect("it has a tip").path;
-        let from = path.partition_point(|id| self.version(*id).base < base);
-        let pieces = path[from..].to_vec();
-        if pieces.is_empty() {
+        let open = |id: &VersionId| *id != tip && self.version(*id).last == end;
+        let explained = self.opaque.iter().enumerate().filter(|(_, id)| open(id));
+        let Some((at, pieces)) = explained.into_iter().find_map(|(at, id)| Some((at, self.pieces(node, *id)?))) else {
             return;
-        }
+        };
+        let riddle = self.opaque[at];
         assert!(!pieces.contains(&riddle), "an opaque version is not its own explanation");
         self.opaque.swap_remove(at);
         self.replace(riddle, &pieces);
         self.explained.insert(riddle, pieces);
+    }
+
+    /// What an opaque version is made of, if the end of a node's log has its digest behind what stands before it.
+    fn pieces(&self, node: NodeIndex, riddle: VersionId) -> Option<Vec<VersionId>> {
+        let version = self.version(riddle);
+        let before = version.parent.map_or(Some(0), |parent| self.digest_from(parent, version.under))?;
+        let path = &self.log(node)?.path;
+        let pieces = &path[path.partition_point(|id| self.version(*id).base < version.base)..];
+        let begins = pieces.first().is_some_and(|first| self.version(*first).base == version.base);
+        let known = pieces.iter().all(|id| !self.version(*id).opaque);
+        let digest = pieces.iter().map(|id| self.version(*id)).fold(before, |digest, it| {
+            chain(digest, it.base, it.epoch, it.batch)
+        });
+        (begins && known && digest == version.digest).then(|| pieces.to_vec())
     }
 
     /// Puts `pieces` wherever the opaque version stood, with its fate.

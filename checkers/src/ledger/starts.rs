@@ -4,7 +4,7 @@
 //! the node's own wall clock [L20], or the legal start of another replica [L21]. Only a legal start excuses that records
 //! are gone, on its own copy; and for clients, once a leader has it.
 
-use super::partition::Partition;
+use super::partition::{Partition, same_batch};
 use super::{LogModel, Machine, VersionId};
 use crate::nodes::NodeIndex;
 use klamm_base::{SegmentFact, StartCause};
@@ -161,7 +161,21 @@ impl Partition {
         self.gone_below = self.gone_below.max(to);
         let count = self.line.partition_point(|id| self.version(*id).last < to);
         let gone: Vec<VersionId> = self.line.drain(..count).collect();
-        gone.into_iter().for_each(|id| self.version_mut(id).deleted = true);
+        for id in gone {
+            let twins: Vec<VersionId> = self.twins(id).collect();
+            twins.into_iter().chain([id]).for_each(|id| self.version_mut(id).deleted = true);
+        }
+    }
+
+    /// The same batch, as it was first told of.
+    fn twins(&self, id: VersionId) -> impl Iterator<Item = VersionId> + '_ {
+        let version = self.version(id);
+        self.covering_any(version.base).filter(move |other| *other != id && same_batch(self.version(*other), version))
+    }
+
+    /// A leader deleted this batch by rule.
+    pub fn is_buried(&self, id: VersionId) -> bool {
+        self.version(id).deleted || self.twins(id).any(|twin| self.version(twin).deleted)
     }
 
     /// Damage made a node's log begin where it does: nobody need find what stood below.

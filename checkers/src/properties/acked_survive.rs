@@ -177,7 +177,7 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
     }
     // The record that is gone was in the batch that did not survive; and of two that two leaders acknowledged there at the same
     // time, a write that was committed and then lost explains it, one that never was does not.
-    let deleted = acked.version.is_some_and(|id| partition.version(partition.settled(id, acked.offset)).deleted);
+    let deleted = acked.version.is_some_and(|id| partition.is_buried(partition.settled(id, acked.offset)));
     let gone = match (fate, rival) {
         // What stood there went by rule.
         (Some(Fate::Committed), _) if deleted => return None,

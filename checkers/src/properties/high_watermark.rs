@@ -158,6 +158,8 @@ impl HighWatermark {
     /// loss ledger's business, not the leader's mistake.
     fn covered(&mut self, ledger: &Ledger, part: usize, node: NodeIndex, now: Mark, tip: Option<VersionId>) {
         let partition = &ledger.parts[part];
+        let begins = partition.log(node).map_or(0, |log| log.starts.now);
+        let tip = tip.filter(|tip| partition.version(*tip).last >= begins);
         let (Some(view), Some(version)) = (partition.view_of(node, now.epoch), tip) else { return };
         self.tested += u64::from(view.maximal.len() > 1);
         let lacking = self.lacking(ledger, part, version, view.maximal);
