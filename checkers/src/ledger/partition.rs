@@ -497,10 +497,11 @@ impl Partition {
         for log in &mut self.logs {
             if let Some(at) = log.path.iter().position(|id| *id == riddle) {
                 log.path.splice(at..=at, pieces.iter().copied());
-                log.writers.clear();
                 log.marked = if log.marked > at { log.marked + pieces.len() - 1 } else { log.marked };
             }
         }
+        let hosts: Vec<u8> = self.hosts.iter().copied().collect();
+        hosts.into_iter().for_each(|node| self.relearn(NodeIndex(node)));
         if let Some(at) = self.line.iter().position(|id| *id == riddle) {
             self.line.splice(at..=at, pieces.iter().copied());
         }

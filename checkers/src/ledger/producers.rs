@@ -4,6 +4,10 @@ use super::VersionId;
 use super::partition::Partition;
 use crate::nodes::NodeIndex;
 use klamm_base::{ProducerFact, Sequences};
+use std::collections::BTreeMap;
+
+/// A producer's last batch, its epoch and last sequence.
+type Tail = (VersionId, i16, i32);
 
 impl Partition {
     /// A batch of a producer was appended; that producer's batch before it, if it does not follow that one [P7].
@@ -58,38 +62,40 @@ impl Partition {
 
     /// A loaded log told what it knows of producers; the first of which its batches tell something else.
     pub fn remembers_wrongly(&mut self, node: NodeIndex, told: &[ProducerFact]) -> Option<i64> {
+        self.relearn(node);
         let log = self.log(node)?;
-        if !log.path.iter().all(|id| !self.version(*id).opaque) {
+        if log.path.iter().any(|id| self.version(*id).opaque) {
             return None;
         }
-        if log.writers.is_empty() {
-            self.relearn(node);
-        }
-        let log = self.log(node)?;
-        let whole = log.start == 0;
-        let stray = |fact: &&ProducerFact| match log.writers.get(&fact.producer_id) {
+        let (whole, known) = (log.start == 0, self.tails(node));
+        let stray = |fact: &&ProducerFact| match known.get(&fact.producer_id) {
             None => whole,
-            Some(id) => !self.is_deleted(node, *id) && !self.agrees(*id, fact),
+            Some((id, epoch, last)) => {
+                !self.is_deleted(node, *id) && (*epoch, *last) != (fact.producer_epoch, fact.last_sequence)
+            }
+        };
+        let missing = |(id, tail): &(&i64, &Tail)| {
+            !self.is_deleted(node, tail.0) && !told.iter().any(|fact| fact.producer_id == **id)
         };
         let wrong = told.iter().find(stray).map(|fact| fact.producer_id);
-        let missing = |(id, version): &(&i64, &VersionId)| {
-            !self.is_deleted(node, **version) && !told.iter().any(|fact| fact.producer_id == **id)
-        };
-        wrong.or_else(|| log.writers.iter().find(missing).map(|(id, _)| *id))
+        wrong.or_else(|| known.iter().find(missing).map(|(id, _)| *id))
     }
 
-    fn agrees(&self, id: VersionId, fact: &ProducerFact) -> bool {
-        let Some(told) = self.version(id).producer else { return true };
-        told.producer_epoch == fact.producer_epoch && self.last_sequence(id, told.producer_epoch) == fact.last_sequence
+    /// The last batch of each producer in a node's log, its epoch, and the last sequence in that; -1 if it has none.
+    fn tails(&self, node: NodeIndex) -> BTreeMap<i64, Tail> {
+        let mut tails: BTreeMap<i64, Tail> = BTreeMap::new();
+        for id in self.log(node).map_or(&[][..], |log| &log.path) {
+            let Some(told) = self.version(*id).producer else { continue };
+            let tail = tails.entry(told.producer_id).or_insert((*id, told.producer_epoch, -1));
+            let last = if tail.1 == told.producer_epoch { tail.2 } else { -1 };
+            *tail = (*id, told.producer_epoch, if told.first < 0 { last } else { told.last });
+        }
+        tails
     }
 
     /// Takes the writers of a node's log from its path.
-    fn relearn(&mut self, node: NodeIndex) {
-        let path = self.log_mut(node).path.clone();
-        for id in path {
-            if let Some(producer) = self.version(id).producer {
-                self.log_mut(node).writers.insert(producer.producer_id, id);
-            }
-        }
+    pub(super) fn relearn(&mut self, node: NodeIndex) {
+        let writers = self.tails(node).into_iter().map(|(id, tail)| (id, tail.0)).collect();
+        self.log_mut(node).writers = writers;
     }
 }
