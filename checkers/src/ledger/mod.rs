@@ -417,17 +417,28 @@ impl Ledger {
                 self.machines[node.0 as usize].incarnation += 1;
                 Effect::Nothing
             }
-            Observation::Appended { tp, base_offset, last_offset, leader_epoch, batch, as_leader, .. } => {
+            Observation::Appended {
+                tp,
+                base_offset,
+                last_offset,
+                leader_epoch,
+                batch,
+                as_leader,
+                position,
+                bytes,
+                producer,
+            } => {
                 let (base, last) = (*base_offset, (*last_offset).max(*base_offset));
                 let part = self.part(*tp);
-                let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch };
-                let Observation::Appended { position, bytes, producer, .. } = observation else { unreachable!() };
+                let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch, producer: *producer };
                 let partition = &mut self.parts[part];
                 let (version, fresh, fault) = partition.append(node, stored, *as_leader, at);
-                let slip = producer.and_then(|producer| partition.sequenced(node, version, producer, fresh));
+                let slip = if fresh { partition.slipped(node, version) } else { None };
                 partition.announced(node, (base, last), *position, *bytes);
                 let odd = fault.is_some() || (fresh && !as_leader);
-                let excuse = if odd { partition.fed(node, base, last, self.now_ns, at) } else { None };
+                // A hole is as strange as what stands behind it.
+                let from = if let Some(AppendFault::Gap { end }) = fault { end.min(base) } else { base };
+                let excuse = if odd { partition.fed(node, from, last, self.now_ns, at) } else { None };
                 Effect::Appended { part, node, version, fresh, fault, excuse: excuse.map(|harm| harm.at), slip }
             }
             Observation::Truncated { tp, to, cause, .. } => {

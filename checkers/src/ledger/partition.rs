@@ -6,7 +6,7 @@ use super::starts::Starts;
 use super::witnesses::Astray;
 use super::{AppendFault, Cut, Fate, LogModel, Sending, Slots, Version, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
-use klamm_base::{ClientId, TopicPartition, TruncationCause, chain};
+use klamm_base::{ClientId, Sequences, TopicPartition, TruncationCause, chain};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one entry changed; the vectors are reused.
@@ -35,6 +35,7 @@ pub(crate) struct Stored {
     pub last: i64,
     pub epoch: i32,
     pub batch: u64,
+    pub producer: Option<Sequences>,
 }
 
 /// What the final reading of a partition covered.
@@ -258,6 +259,7 @@ impl Partition {
         if fresh && !as_leader && self.is_unwritten(id) {
             fault = fault.or(Some(AppendFault::Unwritten));
         }
+        self.stamp(node, id, stored.producer);
         self.push(node, id);
         if !self.opaque.is_empty() {
             self.explain(node);
@@ -351,7 +353,7 @@ impl Partition {
         opaque: bool,
     ) -> VersionId {
         let id = VersionId(u32::try_from(self.versions.len()).expect("fewer than 2^32 batches in one history"));
-        let Stored { base, last, epoch, batch } = stored;
+        let Stored { base, last, epoch, batch, .. } = stored;
         self.versions.push(Version {
             base,
             last,
@@ -477,9 +479,10 @@ impl Partition {
         let pieces = &path[path.partition_point(|id| self.version(*id).base < version.base)..];
         let begins = pieces.first().is_some_and(|first| self.version(*first).base == version.base);
         let known = pieces.iter().all(|id| !self.version(*id).opaque);
-        let digest = pieces.iter().map(|id| self.version(*id)).fold(before, |digest, it| {
-            chain(digest, it.base, it.epoch, it.batch)
-        });
+        let digest = pieces
+            .iter()
+            .map(|id| self.version(*id))
+            .fold(before, |digest, it| chain(digest, it.base, it.epoch, it.batch));
         (begins && known && digest == version.digest).then(|| pieces.to_vec())
     }
 

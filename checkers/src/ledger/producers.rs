@@ -10,14 +10,18 @@ use std::collections::BTreeMap;
 type Tail = (VersionId, i16, i32);
 
 impl Partition {
-    /// A batch of a producer was appended; that producer's batch before it, if it does not follow that one [P7].
-    pub fn sequenced(&mut self, node: NodeIndex, id: VersionId, producer: Sequences, fresh: bool) -> Option<VersionId> {
-        let prior = self.log_mut(node).writers.insert(producer.producer_id, id);
-        if self.version(id).producer.is_none() {
-            let version = self.version_mut(id);
-            (version.producer, version.prior) = (Some(producer), prior);
-        }
-        let prior = prior.filter(|prior| fresh && *prior != id)?;
+    /// What a batch that is being appended says of its producer, and that producer's batch before it.
+    pub(super) fn stamp(&mut self, node: NodeIndex, id: VersionId, producer: Option<Sequences>) {
+        let Some(told) = producer.filter(|_| self.version(id).producer.is_none()) else { return };
+        let prior = self.log_mut(node).writers.get(&told.producer_id).copied();
+        let version = self.version_mut(id);
+        (version.producer, version.prior) = (Some(told), prior);
+    }
+
+    /// That producer's batch before a fresh one in a node's log, if it does not follow that one [P7].
+    pub fn slipped(&self, node: NodeIndex, id: VersionId) -> Option<VersionId> {
+        let version = self.version(id);
+        let (producer, prior) = (version.producer?, version.prior?);
         let known = self.is_told(node, self.version(prior).last) && !self.is_deleted(node, prior);
         (known && !self.follows(prior, producer)).then_some(prior)
     }

@@ -118,7 +118,7 @@ impl Partition {
         let (tip, base, root) = (log.path.last().copied(), log.end, log.start);
         let root = tip.map_or(root, |tip| self.version(tip).root);
         let epoch = tip.map_or(0, |tip| self.version(tip).epoch);
-        let stored = Stored { base, last: end - 1, epoch, batch: digest };
+        let stored = Stored { base, last: end - 1, epoch, batch: digest, producer: None };
         let id = self.insert(tip, stored, digest, root, at, true);
         self.version_mut(id).under = start;
         self.push(node, id);

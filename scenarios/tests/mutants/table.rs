@@ -136,7 +136,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("acked-survive", "refused-is-acked", clients::refused_is_acked, "a refused record was told as written"),
     mutant("acked-survive", "lost-is-read", clients::lost_is_read, "what an unclean election gave up is there again"),
     mutant("refused-stay-out", "acked-is-refused", clients::acked_is_refused, "a written record was told as refused"),
-    mutant("idempotence", "batch-twice", brokers::batch_twice, "a batch is appended and committed a second time"),
+    mutant("idempotence", "batch-twice", brokers::batch_twice, "a batch is appended and committed a second time")
+        .also(&["producer-state"]),
     mutant(
         "idempotence",
         "predecessor-missing",
