@@ -256,6 +256,7 @@ impl Partition {
     /// not what was there, though, a load that read wrongly took something else for the log: what is written behind that
     /// stands where no later load need find it.
     pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: Option<u32>, at: u32, differs: bool) {
+        let start = self.log(node).map_or(0, |log| log.start);
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
             if differs && harm.kind == HarmKind::Shown(Damage::Misread) {
                 (harm.kind, harm.to) = (HarmKind::Fed, i64::MAX);
@@ -267,7 +268,7 @@ impl Partition {
             // Power took what it could. A load looks at no checksum of what it believes to be synced: it may show later.
             let taken = harm.kind == HarmKind::Undurable && power_lost.is_some_and(|lost| lost > harm.at);
             let of_bytes = harm.to != i64::MAX || harm.pending.is_some();
-            if taken && of_bytes && harm.from < end {
+            if taken && of_bytes && harm.from < end && harm.to > start {
                 harm.kind = HarmKind::Shown(Damage::NotDurable);
                 continue;
             }

@@ -3,7 +3,7 @@
 use super::args::BugsArgs;
 use super::progress::shown;
 use super::{Bad, Exit, jobs, repro};
-use crate::campaign::{Found, Hunt, Hunted, SeedLine, Sweep, Tally, generate, hunt, sweep};
+use crate::campaign::{Found, Hunt, Hunted, SeedLine, Sweep, Tally, generate, hunt, huntable, sweep};
 use crate::cli::shrink::smallest;
 use crate::library;
 use crate::script::Script;
@@ -38,7 +38,7 @@ pub fn bugs(args: BugsArgs) -> Result<Exit, Bad> {
     };
     let began = std::time::Instant::now();
     let jobs = jobs(args.jobs);
-    let guards = if args.guard.is_empty() { Guard::ALL.to_vec() } else { args.guard.clone() };
+    let guards = if args.guard.is_empty() { huntable() } else { args.guard.clone() };
     let of = |guard: Guard| Hunt { guard, budget: args.budget.unwrap_or(guard.budget()), ranges: args.ranges };
     let hunts: Vec<Hunt> = guards.into_iter().map(of).collect();
     let progress = progress(args.ranges * hunts.len() as u64, "ranges");

@@ -111,13 +111,16 @@ impl Bench {
         panic!("the loader asks for nothing and is not done")
     }
 
-    /// Does what the log asks for, and compares what is there.
-    async fn settle(&mut self, log: &mut Log, mut out: Outbox<DiskRequest>, after: &str) {
+    /// Does what the log asks for.
+    async fn settle(&mut self, log: &mut Log, mut out: Outbox<DiskRequest>) {
         let mut progress = Outbox::new();
         for DiskRequest { ticket, op } in out.drain() {
             let result = self.perform(op).await;
             log.disk_done(DiskDone { ticket, result }, &mut progress);
         }
+    }
+
+    async fn compare(&self, after: &str) {
         let mut there = BTreeMap::new();
         for name in self.disk.list(DIR).await.expect("it is there") {
             let path = format!("{DIR}/{name}");
@@ -151,29 +154,34 @@ async fn a_logs_directory_has_the_bytes_that_its_operations_say(stage: Stage) {
         let batches = vec![batch(round * 4, 40 * round as usize), batch(round * 4 + 2, 10)];
         log.append_as_leader(bench.now, batches, round / 5, &mut out).expect("it takes them");
         log.append_as_leader(bench.now, vec![marker()], round / 5, &mut out).expect("it takes them");
-        bench.settle(&mut log, out, "an append").await;
+        bench.settle(&mut log, out).await;
     }
+    bench.compare("appends").await;
     let mut out = Outbox::new();
     let end = log.truncate_to(log.log_end_offset() - 7, &mut out);
-    bench.settle(&mut log, out, "a cut").await;
+    bench.settle(&mut log, out).await;
+    bench.compare("a cut").await;
     let mut out = Outbox::new();
     log.raise_log_start(bench.now, end / 4, StartCause::DeleteRecords, &mut out);
     log.expire(bench.now, end, &mut out);
     assert!(log.first_segment_offset() > 0, "something was deleted");
-    bench.settle(&mut log, out, "the retention").await;
+    bench.settle(&mut log, out).await;
+    bench.compare("the retention").await;
     bench.now.mono_ns += 10_000_000;
     let mut out = Outbox::new();
     log.deadline_came(bench.now, &mut out);
-    bench.settle(&mut log, out, "the files went").await;
+    bench.settle(&mut log, out).await;
+    bench.compare("the files went").await;
     let mut out = Outbox::new();
     log.close(bench.now, &mut out);
-    bench.settle(&mut log, out, "a clean stop").await;
+    bench.settle(&mut log, out).await;
+    bench.compare("a clean stop").await;
     let known = LastKnown { clean: true, recovery_point: end, log_start: log.log_start_offset() };
-    let mut loaded = bench.load(known).await;
+    let loaded = bench.load(known).await;
     assert_eq!(loaded.digest(), log.digest());
-    bench.settle(&mut loaded, Outbox::new(), "a load").await;
+    bench.compare("a load").await;
     let unclean = LastKnown { clean: false, ..known };
-    let mut loaded = bench.load(unclean).await;
+    let loaded = bench.load(unclean).await;
     assert_eq!(loaded.digest(), log.digest());
-    bench.settle(&mut loaded, Outbox::new(), "a load that trusts nothing").await;
+    bench.compare("a load that trusts nothing").await;
 }
