@@ -13,8 +13,9 @@ use std::collections::BTreeSet;
 
 /// What is read of a small file.
 const SMALL_FILE: u32 = 4096;
-/// What is read of a checkpoint: some hundred thousand partitions.
-const CHECKPOINT_MAX: u32 = 16 << 20;
+/// What is read of a checkpoint: ten thousand partitions with long names. A longer one is not understood, and recovery looks at
+/// everything.
+const CHECKPOINT_MAX: u32 = 1 << 20;
 
 /// One directory of `log.dirs`.
 #[derive(Debug, Default)]
