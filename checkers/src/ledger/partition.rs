@@ -301,15 +301,31 @@ impl Partition {
         let id = *self.places.get(&(stored.base, stored.epoch))?;
         let there = self.version(id);
         let same = there.batch == stored.batch && there.last == stored.last;
-        // One of the two logs begins with it: what stands before it only the other one tells.
+        // One of the two logs begins with it, so what stands before it only the other one tells; or where they part is deleted.
         let fits = tip.is_none() || (there.parent.is_none() && there.root > 0 && tip != Some(id));
-        if !same || !fits {
+        if !same || !(fits || self.part_below_a_start(tip, there.parent)) {
             return None;
         }
         if there.parent.is_none() {
             self.version_mut(id).parent = tip;
         }
         Some(id)
+    }
+
+    /// True if two prefixes are the same from where some log was allowed to begin: leaders compare no epochs below their start.
+    fn part_below_a_start(&self, one: Option<VersionId>, other: Option<VersionId>) -> bool {
+        let (mut one, mut other) = (one, other);
+        while one != other {
+            let above = |id: &VersionId| self.version(*id).last >= self.highest_start;
+            match (one.filter(above), other.filter(above)) {
+                (None, None) => return self.highest_start > 0,
+                (Some(left), Some(right)) if same_batch(self.version(left), self.version(right)) => {
+                    (one, other) = (self.version(left).parent, self.version(right).parent);
+                }
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The same batch stands in a log that begins elsewhere, and is committed there.

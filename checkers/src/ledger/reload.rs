@@ -51,9 +51,20 @@ impl Partition {
 
     /// True if a prefix of the node's log ends at `end` with this digest. Where it cannot be told, the end decides.
     fn ends_with(&self, node: NodeIndex, (start, end, digest): (i64, i64, u64)) -> bool {
-        let tip =
-            self.covering(node, end.saturating_sub(1)).filter(|tip| self.version(*tip).last.saturating_add(1) == end);
-        tip.is_some_and(|tip| self.digest_from(tip, start).is_none_or(|told| told == digest))
+        let Some(log) = self.log(node) else { return false };
+        let first = log.path.partition_point(|id| self.version(*id).last < start);
+        let behind = log.path.partition_point(|id| self.version(*id).last < end);
+        let Some(path) = log.path.get(first..behind).filter(|path| !path.is_empty()) else { return false };
+        let ends = self.version(path[path.len() - 1]).last.saturating_add(1) == end;
+        ends && self.digest_over(path, start).is_none_or(|told| told == digest)
+    }
+
+    /// The digest over these batches of a log that begins at `start`; `None` if nobody told what stands there.
+    fn digest_over(&self, path: &[VersionId], start: i64) -> Option<u64> {
+        path.iter().map(|id| self.version(*id)).try_fold(0, |digest, it| match it.opaque {
+            true => (it.under == start).then_some(it.digest),
+            false => Some(chain(digest, it.base, it.epoch, it.batch)),
+        })
     }
 
     /// The version with which a log ends that begins at `start` and has this digest, if some log ever did.

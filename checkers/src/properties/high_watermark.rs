@@ -247,6 +247,10 @@ impl HighWatermark {
 /// that was committed there, and a log that has lost its beginning does not compare.
 fn ahead(partition: &Partition, tip: VersionId, to: i64) -> bool {
     let version = partition.version(tip);
+    // Where the leader's log has begun since, nobody compares: the follower takes up that start next.
+    if version.last < partition.gone_below {
+        return false;
+    }
     let unknown = version.opaque || version.root != 0;
     version.fate == Fate::Open && !(unknown && to <= partition.frontier) && !partition.is_committed_elsewhere(tip)
 }
