@@ -60,6 +60,10 @@ impl Log {
         self.segments.push(segment);
         self.dir_unsynced = true;
         self.ask_cut(ops, out);
+        // Epochs of records that are gone would tell the leader of a log that this one is not: it would be cut for ever.
+        if self.epochs.clear() {
+            self.write_checkpoint(out);
+        }
         self.forget_above(offset, out);
         (self.log_end, self.durable, self.sync_asked) = (offset, offset, offset);
         self.check();

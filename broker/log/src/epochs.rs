@@ -86,6 +86,11 @@ impl Epochs {
         }
     }
 
+    /// Nothing is known. True if anything was.
+    pub(crate) fn clear(&mut self) -> bool {
+        !std::mem::take(&mut self.entries).is_empty()
+    }
+
     /// The log was cut to `end`: epochs that begin there or later have no record. True if any went.
     pub(crate) fn cut(&mut self, end: i64) -> bool {
         let before = self.entries.len();

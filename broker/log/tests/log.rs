@@ -276,3 +276,16 @@ fn a_follower_takes_only_what_continues_its_log() {
     assert_eq!(bench.log.append_as_follower(bench.now, next, false, &mut bench.out), Ok(()));
     assert_eq!((bench.log.next_offset(), bench.log.epoch_start(4)), (6, Some(2)));
 }
+
+#[test]
+fn a_log_that_begins_anew_knows_no_epoch_of_before() {
+    let mut bench = Bench::new(LogConfig::default());
+    let mut draws = Draws::from_seed(1);
+    bench.lead(3, vec![batch(&mut draws, 1, 5)]);
+    bench.log.truncate_fully_and_start_at(90, &mut bench.out);
+    bench.queue.extend(bench.out.drain());
+    bench.pump_all();
+    assert_eq!((bench.log.latest_epoch(), bench.log.end_offset_for(3)), (None, None));
+    let path = format!("{DIR}/leader-epoch-checkpoint");
+    assert_eq!(bench.disk.content(&path), Some(&b"0\n0\n"[..]));
+}
