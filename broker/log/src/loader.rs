@@ -35,7 +35,7 @@ pub struct LastKnown {
 /// below the recovery point. The log ends at the first batch that is damaged, out of order, or of an older leader epoch than
 /// the one before it (which only a lost cut can leave); what follows is removed, the newest segment first, so that a crash on
 /// the way leaves a log that the next load cuts at the same place. Epochs, indexes and producers are derived from the
-/// batches; of producers whose batches are deleted the newest whole snapshot tells, of epochs whose batches compaction took the
+/// batches; of producers whose batches are deleted the whole snapshot tells that is nearest to the log's start, of epochs whose batches compaction took the
 /// checkpoint. A swap of cleaned segments that was cut short is completed or undone first. Loading twice is loading once.
 ///
 /// Stricter than Kafka: offsets must follow each other without a gap where nothing was synced and the topic is not compacted. A
@@ -68,6 +68,8 @@ pub struct Loader {
     pub(crate) snapshot: Option<(i64, Vec<ProducerEntry>)>,
     /// The newest snapshot beyond the end, where the guard `snapshot-within-log` is off.
     pub(crate) beyond: Option<(i64, Vec<ProducerEntry>)>,
+    /// What was read so far of a file that is read whole.
+    gathered: BytesMut,
     /// Snapshots that are whole.
     pub(crate) whole: BTreeSet<i64>,
     /// Snapshots to be written, and the offsets that they stand for.
@@ -151,6 +153,7 @@ impl Loader {
             checkpoint: None,
             unread: Vec::new(),
             beyond: None,
+            gathered: BytesMut::new(),
             whole: BTreeSet::new(),
             new_snapshots: Vec::new(),
             kept_snapshots: BTreeSet::new(),
@@ -361,8 +364,7 @@ impl Loader {
         match self.unread.last() {
             Some(at) if self.snapshot.is_none() || !self.known.clean => {
                 let path = segment_path(&self.dir, *at, SegmentKind::ProducerSnapshot);
-                let op = DiskOp::Read { path, position: 0, len: PIECE as u32 };
-                self.ask(Stage::ReadingSnapshot, op, out);
+                self.read_piece(Stage::ReadingSnapshot, path, out);
             }
             _ => {
                 // After a clean stop nobody doubts the others.
@@ -377,11 +379,17 @@ impl Loader {
     fn next_index(&mut self, out: &mut Outbox<DiskRequest>) {
         match self.unproven.front() {
             None => self.repair(out),
-            Some((path, content)) => {
-                let op = DiskOp::Read { path: path.clone(), position: 0, len: content.len() as u32 + 1 };
-                self.ask(Stage::ReadingIndex, op, out);
+            Some((path, _)) => {
+                let path = path.clone();
+                self.read_piece(Stage::ReadingIndex, path, out);
             }
         }
+    }
+
+    /// The next piece of a file that is read whole.
+    fn read_piece(&mut self, stage: Stage, path: String, out: &mut Outbox<DiskRequest>) {
+        let position = self.gathered.len() as u64;
+        self.ask(stage, DiskOp::Read { path, position, len: PIECE as u32 }, out);
     }
 
     /// A snapshot or an index was read. What cannot be read is as good as not there: it can be made anew.
@@ -398,6 +406,15 @@ impl Loader {
             Err(DiskError::NotFound { .. }) => Bytes::new(),
             Err(error) => return Err(error.into()),
         };
+        self.gathered.extend_from_slice(&data);
+        if data.len() as u64 == PIECE {
+            match self.stage {
+                Stage::ReadingSnapshot => self.next_snapshot(now, out),
+                _ => self.next_index(out),
+            }
+            return Ok(None);
+        }
+        let data = self.gathered.split().freeze();
         if self.stage == Stage::ReadingSnapshot {
             let at = self.unread.pop().expect("one was asked for");
             if let Ok(producers) = decode_producer_snapshot(&data, at) {

@@ -366,8 +366,7 @@ impl Log {
         let (segment, config) = (self.segments.last_mut().expect("never empty"), &self.config);
         segment.push(header, stamp, config);
         if let Some(stamp) = stamp {
-            let (base_offset, last_offset) = (header.base_offset, header.last_offset());
-            self.producers.enter(stamp, Place { base_offset, last_offset, timestamp: header.max_timestamp });
+            self.producers.enter(stamp, Place::of(header));
         }
     }
 

@@ -1,11 +1,11 @@
 //! What the log knows of idempotent and transactional producers (KIP-98; [P7], [P8] of the semantics).
 
 use crate::ProducerCheck;
-use crate::format::{EndMarker, ProducerEntry, encode_producer_snapshot};
+use crate::format::{EndMarker, ProducerEntry, TxnEntry, encode_producer_snapshot};
 use crate::transactions::Transactions;
 use bytes::Bytes;
 use klamm_base::{ErrorCode, Guard, Guards, ProducerFact, Sequences};
-use klamm_wire::records::Batch;
+use klamm_wire::records::{Batch, BatchHeader};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Batches of one producer that are remembered: as many as a client may have in flight.
@@ -24,8 +24,8 @@ pub(crate) struct Stamp {
 /// What a batch does to its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
-    /// Records with these sequences, in a transaction or not.
-    Write { first_sequence: i32, last_sequence: i32, transactional: bool },
+    /// Records with these sequences, in a transaction or not. `emptied`: compaction took them all.
+    Write { first_sequence: i32, last_sequence: i32, transactional: bool, emptied: bool },
     /// A marker ends the producer's transaction.
     End(EndMarker),
 }
@@ -33,15 +33,23 @@ pub(crate) enum Deed {
 impl Stamp {
     /// The stamp of a batch; `None` without a producer, and for a control batch that ends no transaction.
     pub(crate) fn of(batch: &Batch) -> Option<Stamp> {
-        let header = &batch.header;
-        if header.producer_id < 0 {
+        Stamp::told(&batch.header, EndMarker::of(batch).ok().flatten())
+    }
+
+    /// The stamp of a batch with this header, and this marker in it.
+    pub(crate) fn told(header: &BatchHeader, marker: Option<EndMarker>) -> Option<Stamp> {
+        if !header.has_producer() {
             return None;
         }
-        let deed = if header.is_control() {
-            Deed::End(EndMarker::of(batch).ok().flatten()?)
-        } else {
-            let (first_sequence, last_sequence) = (header.base_sequence, header.last_sequence());
-            Deed::Write { first_sequence, last_sequence, transactional: header.is_transactional() }
+        let deed = match marker {
+            Some(marker) => Deed::End(marker),
+            None if header.is_control() => return None,
+            None => Deed::Write {
+                first_sequence: header.base_sequence,
+                last_sequence: header.last_sequence(),
+                transactional: header.is_transactional(),
+                emptied: header.record_count == 0,
+            },
         };
         Some(Stamp { id: header.producer_id, epoch: header.producer_epoch, deed })
     }
@@ -65,6 +73,13 @@ pub(crate) struct Place {
     pub(crate) timestamp: i64,
 }
 
+impl Place {
+    pub(crate) fn of(header: &BatchHeader) -> Place {
+        let (base_offset, last_offset) = (header.base_offset, header.last_offset());
+        Place { base_offset, last_offset, timestamp: header.max_timestamp }
+    }
+}
+
 /// A batch that is remembered of its producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recent {
@@ -86,8 +101,11 @@ pub(crate) struct Producer {
     pub(crate) last_timestamp: i64,
     /// Oldest first.
     pub(crate) recent: VecDeque<Recent>,
-    /// Where its open transaction began.
+    /// Where its transaction began whose marker has not come.
     pub(crate) open_txn: Option<i64>,
+    /// All that is left of that transaction are batches without a record. Only what is decided is emptied, so nobody waits
+    /// for it, and its marker may be gone.
+    is_decided: bool,
 }
 
 /// All producers that wrote into this log.
@@ -167,35 +185,44 @@ impl Producers {
         self.by_id.iter().filter(move |(_, producer)| lives(producer)).map(|(id, producer)| (*id, producer))
     }
 
-    /// A batch is in the log, or on its way there.
-    pub(crate) fn enter(&mut self, stamp: Stamp, place: Place) {
+    /// Forgets who has no open transaction and wrote nothing newer than `until_ms`.
+    pub(crate) fn forget_until(&mut self, until_ms: i64) {
+        self.by_id.retain(|_, producer| producer.open_txn.is_some() || producer.last_timestamp > until_ms);
+    }
+
+    /// A batch is in the log, or on its way there. The transaction that it aborts, if it does.
+    pub(crate) fn enter(&mut self, stamp: Stamp, place: Place) -> Option<TxnEntry> {
         let producer = self.by_id.entry(stamp.id).or_insert_with(|| Producer::new(stamp.epoch));
         if producer.epoch != stamp.epoch {
             producer.epoch = stamp.epoch;
             producer.recent.clear();
         }
         producer.last_timestamp = place.timestamp;
+        let mut aborted = None;
         match stamp.deed {
-            Deed::Write { first_sequence, last_sequence, transactional } => {
+            Deed::Write { first_sequence, last_sequence, transactional, emptied } => {
                 let Place { base_offset, last_offset, timestamp: max_timestamp } = place;
                 let recent = Recent { first_sequence, last_sequence, base_offset, last_offset, max_timestamp };
                 producer.recent.push_back(recent);
                 if producer.recent.len() > self.window {
                     producer.recent.pop_front();
                 }
-                if transactional && producer.open_txn.is_none() {
-                    producer.open_txn = Some(base_offset);
-                    self.transactions.begin(base_offset, stamp.id);
+                if transactional {
+                    producer.write_in_transaction(stamp.id, base_offset, emptied, &mut self.transactions);
                 }
             }
             Deed::End(marker) => {
                 producer.coordinator_epoch = marker.coordinator_epoch;
                 if let Some(first) = producer.open_txn.take() {
-                    self.transactions.end(first, stamp.id, place.base_offset, marker.committed);
+                    if std::mem::take(&mut producer.is_decided) {
+                        self.transactions.begin(first, stamp.id);
+                    }
+                    aborted = self.transactions.end(first, stamp.id, place.base_offset, marker.committed);
                 }
             }
         }
         assert!(producer.recent.len() <= self.window, "window of producer {}", stamp.id);
+        aborted
     }
 
     /// What to do with a client's batch. `wall_ms` is the broker's wall clock: a producer that was silent for a day is forgotten.
@@ -223,14 +250,31 @@ impl Producers {
 
 impl Producer {
     pub(crate) fn new(epoch: i16) -> Producer {
-        Producer { epoch, coordinator_epoch: -1, last_timestamp: -1, recent: VecDeque::new(), open_txn: None }
+        Producer {
+            epoch,
+            coordinator_epoch: -1,
+            last_timestamp: -1,
+            recent: VecDeque::new(),
+            open_txn: None,
+            is_decided: false,
+        }
+    }
+
+    /// A transactional batch of it.
+    fn write_in_transaction(&mut self, id: i64, base_offset: i64, emptied: bool, transactions: &mut Transactions) {
+        let is_first = self.open_txn.is_none();
+        let first = *self.open_txn.get_or_insert(base_offset);
+        if !emptied && (is_first || self.is_decided) {
+            transactions.begin(first, id);
+        }
+        self.is_decided = emptied && (is_first || self.is_decided);
     }
 
     fn of_entry(entry: &ProducerEntry) -> Producer {
         let last = (entry.last_offset >= 0).then(|| Recent {
             first_sequence: entry.first_sequence(),
             last_sequence: entry.last_sequence,
-            base_offset: entry.last_offset - i64::from(entry.offset_delta),
+            base_offset: entry.last_offset.saturating_sub(i64::from(entry.offset_delta)),
             last_offset: entry.last_offset,
             max_timestamp: entry.timestamp,
         });
@@ -240,6 +284,7 @@ impl Producer {
             last_timestamp: entry.timestamp,
             recent: last.into_iter().collect(),
             open_txn: entry.txn_first_offset,
+            is_decided: false,
         }
     }
 
@@ -253,7 +298,7 @@ impl Producer {
             offset_delta: last.map_or(0, |last| (last.last_offset - last.base_offset) as i32),
             timestamp: self.last_timestamp,
             coordinator_epoch: self.coordinator_epoch,
-            txn_first_offset: self.open_txn,
+            txn_first_offset: self.open_txn.filter(|_| !self.is_decided),
         }
     }
 
@@ -271,7 +316,8 @@ mod tests {
     use super::*;
 
     fn stamp(epoch: i16, first_sequence: i32, last_sequence: i32) -> Stamp {
-        Stamp { id: 7, epoch, deed: Deed::Write { first_sequence, last_sequence, transactional: false } }
+        let (transactional, emptied) = (false, false);
+        Stamp { id: 7, epoch, deed: Deed::Write { first_sequence, last_sequence, transactional, emptied } }
     }
 
     fn at(base_offset: i64, last_offset: i64) -> Place {
@@ -332,6 +378,22 @@ mod tests {
         let other = Stamp { id: 8, ..stamp(0, 5, 5) };
         assert_eq!(producers.check(other, 2_000), ProducerCheck::Accept);
         assert_eq!(producers.check(stamp(1, 77, 77), 1_010 + EXPIRATION_MS), ProducerCheck::Accept);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_transaction_of_which_only_emptied_batches_are_left() {
+        let write = |emptied| Deed::Write { first_sequence: 0, last_sequence: 1, transactional: true, emptied };
+        let stamp = |deed| Stamp { id: 7, epoch: 1, deed };
+        let abort = Deed::End(EndMarker { committed: false, coordinator_epoch: 4 });
+        let mut producers = Producers::new(Guards::default());
+        assert_eq!(producers.enter(stamp(write(true)), at(10, 11)), None);
+        assert_eq!(producers.transactions.last_stable_offset(20), 20);
+        assert_eq!(producers.entries().next().unwrap().txn_first_offset, None);
+        let mut marked = producers.clone();
+        let aborted = marked.enter(stamp(abort), at(14, 14)).expect("where the marker is left, it aborts it");
+        assert_eq!((aborted.first_offset, aborted.last_offset), (10, 14));
+        producers.enter(stamp(write(false)), at(12, 13));
+        assert_eq!(producers.transactions.last_stable_offset(20), 10, "records without a marker are undecided");
     }
 
     #[test]

@@ -45,7 +45,12 @@ impl Log {
         let batches = &segment.entries[index..];
         let first = batches.first().filter(|first| first.last_offset < limit)?;
         let room = u64::from(first.position) + u64::from(max_bytes);
-        let fitting = batches.partition_point(|entry| entry.end_position() <= room && entry.last_offset < limit);
+        let fits = |entry: &Entry| entry.end_position() <= room && entry.last_offset < limit;
+        // What fits is near, and the end of the segment far: the search widens from here.
+        let near = std::iter::successors(Some(1), |wide| Some(wide * 2))
+            .find(|wide| batches.get(*wide).is_none_or(|far| !fits(far)));
+        let near = near.map_or(batches.len(), |wide: usize| wide.min(batches.len()));
+        let fitting = batches[..near].partition_point(fits);
         let count = if at_least_one_batch { fitting.max(1) } else { fitting };
         Some((segment, first, &batches[count.checked_sub(1)?]))
     }

@@ -1,7 +1,7 @@
 //! Which transactions of a log are open, and which were aborted (KIP-98).
 
 use crate::format::TxnEntry;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// First record and marker of a transaction that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ struct Ended {
 /// The transactions of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Transactions {
-    /// Open ones, by their first offset: whose.
-    open: BTreeMap<i64, i64>,
+    /// Open ones: first offset, and whose.
+    open: BTreeSet<(i64, i64)>,
     /// In the order of their markers.
     ended: Vec<Ended>,
     /// In the order of their markers.
@@ -24,27 +24,41 @@ pub(crate) struct Transactions {
 impl Transactions {
     /// A producer's first transactional record.
     pub(crate) fn begin(&mut self, first_offset: i64, producer_id: i64) {
-        let other = self.open.insert(first_offset, producer_id);
-        assert!(other.is_none(), "two transactions begin at {first_offset}");
+        let is_new = self.open.insert((first_offset, producer_id));
+        assert!(is_new, "producer {producer_id} begins twice at {first_offset}");
     }
 
-    /// The marker at `last_offset` ends the transaction that began at `first_offset`.
-    pub(crate) fn end(&mut self, first_offset: i64, producer_id: i64, last_offset: i64, committed: bool) {
-        let open = self.open.remove(&first_offset);
-        assert_eq!(open, Some(producer_id), "the transaction at {first_offset} is not open");
+    /// The marker at `last_offset` ends the transaction that began at `first_offset`. Its entry for the transaction index, if
+    /// it was aborted.
+    pub(crate) fn end(
+        &mut self,
+        first_offset: i64,
+        producer_id: i64,
+        last_offset: i64,
+        committed: bool,
+    ) -> Option<TxnEntry> {
+        let was_open = self.open.remove(&(first_offset, producer_id));
+        assert!(was_open, "producer {producer_id} ends what did not begin at {first_offset}");
         self.ended.push(Ended { first_offset, last_offset });
-        if !committed {
-            let last_stable_offset = self.open.first_key_value().map_or(last_offset + 1, |(first, _)| *first);
-            self.aborted.push(TxnEntry { producer_id, first_offset, last_offset, last_stable_offset });
+        if committed {
+            return None;
         }
+        let last_stable_offset = self.first_open().unwrap_or(last_offset + 1);
+        let aborted = TxnEntry { producer_id, first_offset, last_offset, last_stable_offset };
+        self.aborted.push(aborted);
+        Some(aborted)
+    }
+
+    /// Where the oldest open one began.
+    pub(crate) fn first_open(&self) -> Option<i64> {
+        self.open.first().map(|(first, _)| *first)
     }
 
     /// Below this every transaction is decided and its marker is committed: the bound of `read_committed` [L15].
     pub(crate) fn last_stable_offset(&self, high_watermark: i64) -> i64 {
         let committed = self.ended.partition_point(|ended| ended.last_offset < high_watermark);
         let undecided = self.ended[committed..].iter().map(|ended| ended.first_offset).min();
-        let open = self.open.first_key_value().map(|(first, _)| *first);
-        [undecided, open].into_iter().flatten().fold(high_watermark, i64::min)
+        [undecided, self.first_open()].into_iter().flatten().fold(high_watermark, i64::min)
     }
 
     /// Aborted transactions with records in `from..to`, in the order of their markers.

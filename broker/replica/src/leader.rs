@@ -69,6 +69,8 @@ impl Replica {
         }
         self.note_isr();
         self.advance(now, out);
+        // Whoever is gone holds no deletion back.
+        self.answer_deletions(out);
     }
 
     pub(crate) fn produce(

@@ -463,3 +463,39 @@ fn a_failed_disk_takes_the_replica_offline() {
     stage.consume(1, 0);
     insta::assert_snapshot!(stage.text);
 }
+
+#[test]
+fn a_deletion_ends_when_no_live_replica_has_the_records() {
+    let mut stage = three(Setting::default());
+    stage.produce(1, 1, -1, plain(5));
+    for id in [2, 3, 2, 3] {
+        stage.fetch(id);
+    }
+    stage.delete_records(1, 3);
+    stage.say("-- both learn of the new start by one answer, and tell of theirs with the next question");
+    for id in [2, 3, 2, 3] {
+        stage.fetch(id);
+    }
+    for id in [1, 2, 3] {
+        assert_eq!(stage.replica(id).log_start_offset(), 3, "b{id}");
+    }
+    insta::assert_snapshot!(stage.text);
+}
+
+#[test]
+fn a_deletion_times_out_beyond_what_is_committed_is_refused_and_ends_with_the_leadership() {
+    let mut stage = three(Setting::default());
+    stage.produce(1, 1, -1, plain(5));
+    stage.delete_records(1, 1);
+    stage.say("-- nothing is committed yet: b2 and b3 have not fetched");
+    for id in [2, 3, 2, 3] {
+        stage.fetch(id);
+    }
+    stage.delete_records(1, 2);
+    stage.pass(5_000);
+    stage.timer(1);
+    stage.delete_records(1, 3);
+    stage.state(1, Some(2), (2, 2), &[2, 3]);
+    stage.delete_records(1, 4);
+    insta::assert_snapshot!(stage.text);
+}

@@ -150,9 +150,9 @@ impl Drives {
         let profile = &drive.device.profile;
         let (range, bytes, rate) = match request {
             Request::Write(_, _, data) => (profile.write_ns, data.len() as u64, profile.cache_bytes_per_second),
-            Request::Read(_, _, len) => {
+            Request::Read(file, start, len) => {
                 let range = profile.miss_ns.filter(|_| missed > 0).unwrap_or(profile.read_ns);
-                (range, u64::from(*len), profile.cache_bytes_per_second)
+                (range, drive.there(*file, *start, *len), profile.cache_bytes_per_second)
             }
             Request::Sync(_) => (profile.sync_ns, drive.model.dirty_bytes(), profile.sync_bytes_per_second),
             Request::SyncDir(_) => (profile.sync_ns, 0, profile.sync_bytes_per_second),
@@ -286,8 +286,7 @@ impl Drives {
         if !self.keeps_account(at) {
             return 0;
         }
-        let end = self.drives[at].model.len(file.file).unwrap_or(0);
-        let len = u64::from(*len).min(end.saturating_sub(*start));
+        let len = self.drives[at].there(*file, *start, *len);
         let touched = pieces(*start, len).filter(|piece| !self.cache.touch((file.drive, file.file.inode, *piece)));
         let missed = touched.count() as u64 * super::cache::PIECE;
         self.shrink();
@@ -448,6 +447,12 @@ impl Drives {
 }
 
 impl Drive {
+    /// How many of the bytes that a read asks for are there.
+    fn there(&self, file: OpenFile, start: u64, len: u32) -> u64 {
+        let end = self.model.len(file.file).unwrap_or(0);
+        u64::from(len).min(end.saturating_sub(start))
+    }
+
     /// Takes a place in the device's queue; answers how long until its work starts.
     fn queue(&mut self, now: u64, took: u64) -> u64 {
         let depth = self.device.profile.queue_depth as usize;

@@ -1,9 +1,10 @@
 //! Producer snapshots and transaction indexes, derived from the batches of a log.
 
 use super::{ProducerEntry, TxnEntry};
+use crate::producers::{Place, Producers, Stamp};
+use klamm_base::Guards;
 use klamm_wire::WireError;
 use klamm_wire::records::{Batch, BatchHeader, ControlType, records};
-use std::collections::BTreeMap;
 
 /// A marker that ends a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,41 +37,45 @@ impl EndMarker {
     }
 }
 
-/// The producers of a log and their open transactions, as far as its batches tell.
+/// The producers of a log and their open transactions, as far as its batches tell: what a [`crate::Log`] keeps of them, for
+/// who has only its files.
 ///
 /// Fed with every batch from the log's start (or from a snapshot on), it holds at each offset what Kafka writes into the snapshot
 /// of that offset: when a segment is rolled, and at a clean stop. It checks nothing: what stands in a log was accepted. When
 /// Kafka forgot a producer that was silent for a day no log tells; [`ProducerTable::forget`] is for who knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerTable {
-    by_id: BTreeMap<i64, ProducerEntry>,
-    /// Open transactions: first offset to producer.
-    open: BTreeMap<i64, i64>,
+    producers: Producers,
+}
+
+impl Default for ProducerTable {
+    fn default() -> Self {
+        Self { producers: Producers::new(Guards::default()) }
+    }
 }
 
 impl ProducerTable {
     /// As a snapshot has it.
     pub fn from_snapshot(producers: &[ProducerEntry]) -> Self {
-        let open = producers.iter().filter_map(|entry| Some((entry.txn_first_offset?, entry.producer_id))).collect();
-        Self { by_id: producers.iter().map(|entry| (entry.producer_id, *entry)).collect(), open }
+        Self { producers: Producers::believed(Guards::default(), producers) }
     }
 
     /// The producers in ascending order of their ids.
     ///
     /// Kafka's order is that of a hash table: the same while ids are smaller than that table, which has sixteen places at least.
     pub fn snapshot(&self) -> Vec<ProducerEntry> {
-        self.by_id.values().copied().collect()
+        self.producers.entries().collect()
     }
 
     /// Forgets who has no open transaction and wrote nothing newer than `until_ms` [P8]. Kafka does so every ten minutes and when it
     /// loads a log, with its wall clock less `producer.id.expiration.ms`. Where producers set old timestamps, that is at once.
     pub fn forget(&mut self, until_ms: i64) {
-        self.by_id.retain(|_, entry| entry.txn_first_offset.is_some() || entry.timestamp > until_ms);
+        self.producers.forget_until(until_ms);
     }
 
     /// The first offset of the oldest open transaction.
     pub fn first_open(&self) -> Option<i64> {
-        self.open.first_key_value().map(|(first, _)| *first)
+        self.producers.transactions.first_open()
     }
 
     /// The next batch of the log, and the marker in it. Returns the entry that it brings to the segment's transaction index.
@@ -78,61 +83,8 @@ impl ProducerTable {
     /// Kafka computes the last stable offset after all batches of the same write were taken in. Only followers write several batches
     /// at once: where no transaction is open at the marker, theirs may be the first offset of one that begins behind it.
     pub fn push(&mut self, header: &BatchHeader, marker: Option<EndMarker>) -> Option<TxnEntry> {
-        if !header.has_producer() {
-            return None;
-        }
-        match marker {
-            Some(marker) => self.end(header, marker),
-            None if header.is_control() => None,
-            None => {
-                self.data(header);
-                None
-            }
-        }
-    }
-
-    /// The producer's entry, in the epoch of `header`; an older epoch's batch is forgotten.
-    fn entry(&mut self, header: &BatchHeader) -> &mut ProducerEntry {
-        let fresh = ProducerEntry {
-            producer_id: header.producer_id,
-            producer_epoch: header.producer_epoch,
-            last_sequence: -1,
-            last_offset: -1,
-            offset_delta: 0,
-            timestamp: -1,
-            coordinator_epoch: -1,
-            txn_first_offset: None,
-        };
-        let entry = self.by_id.entry(header.producer_id).or_insert(fresh);
-        if entry.producer_epoch != header.producer_epoch {
-            let ProducerEntry { coordinator_epoch, txn_first_offset, .. } = *entry;
-            *entry = ProducerEntry { coordinator_epoch, txn_first_offset, ..fresh };
-        }
-        entry
-    }
-
-    fn data(&mut self, header: &BatchHeader) {
-        let entry = self.entry(header);
-        entry.last_sequence = header.last_sequence();
-        entry.last_offset = header.last_offset();
-        entry.offset_delta = header.last_offset_delta;
-        entry.timestamp = header.max_timestamp;
-        if header.is_transactional() && entry.txn_first_offset.is_none() {
-            entry.txn_first_offset = Some(header.base_offset);
-            self.open.insert(header.base_offset, header.producer_id);
-        }
-    }
-
-    fn end(&mut self, header: &BatchHeader, marker: EndMarker) -> Option<TxnEntry> {
-        let entry = self.entry(header);
-        entry.timestamp = header.max_timestamp;
-        entry.coordinator_epoch = marker.coordinator_epoch;
-        let first_offset = entry.txn_first_offset.take()?;
-        self.open.remove(&first_offset);
-        let last_offset = header.last_offset();
-        let last_stable_offset = self.first_open().unwrap_or(last_offset + 1);
-        let aborted = TxnEntry { producer_id: header.producer_id, first_offset, last_offset, last_stable_offset };
-        (!marker.committed).then_some(aborted)
+        let stamp = Stamp::told(header, marker)?;
+        self.producers.enter(stamp, Place::of(header))
     }
 }
 

@@ -136,8 +136,6 @@ pub struct TopicConfig {
 /// Settings about batches: they make the rules under which a leader takes them (L8).
 #[derive(Clone, Copy, Debug)]
 pub struct RecordConfig {
-    /// `cleanup.policy` holds `compact`.
-    pub compacted: bool,
     /// `compression.type`; `None` is `producer`.
     pub codec: Option<Codec>,
     /// `compression.gzip.level`.
@@ -156,7 +154,6 @@ impl RecordConfig {
     fn set(&mut self, key: &str, value: &str) {
         let int = value.parse::<i64>().unwrap_or(0);
         match key {
-            "cleanup.policy" => self.compacted = value.contains("compact"),
             "compression.type" => self.codec = Codec::from_name(value),
             "compression.gzip.level" => self.gzip_level = int as i32,
             "compression.zstd.level" => self.zstd_level = int as i32,
@@ -181,10 +178,10 @@ impl RecordConfig {
 impl TopicConfig {
     /// Under which a leader takes this topic's batches.
     pub fn rules(&self) -> Rules {
-        let RecordConfig { compacted, append_time, before_max_ms, after_max_ms, .. } = self.records;
+        let RecordConfig { append_time, before_max_ms, after_max_ms, .. } = self.records;
         Rules {
             max_bytes: self.log.max_message_bytes,
-            compacted,
+            compacted: self.log.compact,
             compression: self.records.compression(),
             append_time,
             before_max_ms,
@@ -223,10 +220,7 @@ impl TopicConfig {
             "delete.retention.ms" => self.log.compaction.delete_retention_ms = int,
             "min.compaction.lag.ms" => self.log.compaction.min_lag_ms = int,
             "max.compaction.lag.ms" => self.log.compaction.max_lag_ms = int,
-            "cleanup.policy" => {
-                (self.log.delete, self.log.compact) = policies(value);
-                self.records.set(key, value);
-            }
+            "cleanup.policy" => (self.log.delete, self.log.compact) = policies(value),
             _ => self.records.set(key, value),
         }
     }
@@ -456,7 +450,6 @@ fn topic_defaults(given: &Properties) -> TopicConfig {
 /// A broker says `log.` before what a topic calls the same.
 fn record_defaults(given: &Properties) -> RecordConfig {
     RecordConfig {
-        compacted: BROKER.text(given, "log.cleanup.policy").contains("compact"),
         codec: Codec::from_name(BROKER.text(given, "compression.type")),
         gzip_level: int32(given, "compression.gzip.level"),
         zstd_level: int32(given, "compression.zstd.level"),
