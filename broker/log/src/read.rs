@@ -6,6 +6,7 @@ use crate::{Log, Progress, ReadError, ReadPlan, TimestampHit};
 use bytes::Bytes;
 use klamm_base::{DiskDone, DiskOp, DiskOut, DiskRequest, DiskResult, Outbox, Ticket};
 use klamm_wire::records::BatchHeader;
+use std::cmp::Reverse;
 
 impl Log {
     /// Plans to read whole batches of one segment: the first holds `from`, none reaches `below` or the log's end, and together
@@ -109,19 +110,25 @@ impl Log {
         }
     }
 
-    /// The first batch below `below` that holds a timestamp of at least `timestamp` (milliseconds).
-    pub fn find_by_timestamp(&self, timestamp: i64, below: i64) -> Option<TimestampHit> {
-        let late = self.segments.iter().filter(|segment| segment.max_timestamp >= timestamp);
-        let entry = late.flat_map(|segment| &segment.entries).find(|entry| entry.max_timestamp >= timestamp)?;
+    /// The first batch below `below` that reaches to `from` or beyond and holds a timestamp of at least `timestamp`
+    /// (milliseconds). It may begin below `from`.
+    pub fn find_by_timestamp(&self, timestamp: i64, from: i64, below: i64) -> Option<TimestampHit> {
+        let may_hold = |segment: &&Segment| segment.max_timestamp >= timestamp && segment.end_offset() > from;
+        let mut late = self.segments.iter().filter(may_hold).flat_map(|segment| &segment.entries);
+        let entry = late.find(|entry| entry.max_timestamp >= timestamp && entry.last_offset >= from)?;
         self.hit(entry, below)
     }
 
-    /// The batch below `below` with the greatest timestamp; of several the first.
-    pub fn find_max_timestamp(&self, below: i64) -> Option<TimestampHit> {
+    /// The batch below `below` with the greatest timestamp, of several the first; with `after`, the next one in this order. It
+    /// may begin below the log's start.
+    pub fn find_max_timestamp(&self, below: i64, after: Option<&TimestampHit>) -> Option<TimestampHit> {
         let limit = below.min(self.log_end);
+        let rank = |max_timestamp: i64, base_offset: i64| (max_timestamp, Reverse(base_offset));
+        let seen = after.map(|hit| rank(hit.max_timestamp, hit.base_offset));
         let readable = self.entries_from(self.log_start_offset()).take_while(|entry| entry.last_offset < limit);
-        let entry =
-            readable.reduce(|best, entry| if entry.max_timestamp > best.max_timestamp { entry } else { best })?;
+        let ranked = readable.map(|entry| (rank(entry.max_timestamp, entry.base_offset), entry));
+        let (_, entry) =
+            ranked.filter(|(rank, _)| seen.is_none_or(|seen| *rank < seen)).max_by_key(|(rank, _)| *rank)?;
         self.hit(entry, below)
     }
 

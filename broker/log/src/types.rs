@@ -91,7 +91,8 @@ impl ReadPlan {
     }
 }
 
-/// The batch in which a timestamp is to be looked for: [`crate::Log::plan_read`] from `base_offset`.
+/// The batch in which a timestamp is to be looked for: [`crate::Log::plan_read`] from `base_offset`, or from the log's start if
+/// that lies within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimestampHit {
     /// Offset of its first record.

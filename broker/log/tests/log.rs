@@ -258,11 +258,19 @@ fn a_batch_is_found_by_its_time() {
         bench.lead(1, vec![sequenced(0, i as i32 * 2, 2, time)]);
     }
     bench.pump_all();
-    let found = |time| bench.log.find_by_timestamp(time, i64::MAX).map(|hit| hit.base_offset);
+    let found = |time| bench.log.find_by_timestamp(time, 0, i64::MAX).map(|hit| hit.base_offset);
     assert_eq!([found(0), found(1_001), found(3_001), found(5_001)], [Some(0), Some(2), Some(6), None]);
-    assert_eq!(bench.log.find_by_timestamp(3_001, 7), None, "not below the bound");
-    assert_eq!(bench.log.find_max_timestamp(i64::MAX).unwrap().base_offset, 6);
-    assert_eq!(bench.log.find_max_timestamp(6).unwrap().base_offset, 2);
+    assert_eq!(bench.log.find_by_timestamp(3_001, 0, 7), None, "not below the bound");
+    assert_eq!(bench.log.find_max_timestamp(i64::MAX, None).unwrap().base_offset, 6);
+    assert_eq!(bench.log.find_max_timestamp(6, None).unwrap().base_offset, 2);
+    let from = |from| bench.log.find_by_timestamp(2_000, from, i64::MAX).map(|hit| hit.base_offset);
+    assert_eq!([from(3), from(4), from(6), from(8)], [Some(2), Some(4), Some(6), None]);
+    let mut after = None;
+    let order = std::iter::from_fn(|| {
+        after = bench.log.find_max_timestamp(i64::MAX, after.as_ref());
+        after.map(|hit| hit.base_offset)
+    });
+    assert_eq!(order.collect::<Vec<_>>(), [6, 2, 4, 0]);
 }
 
 #[test]

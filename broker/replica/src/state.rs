@@ -4,6 +4,7 @@ use crate::isr::Isr;
 use crate::offsets::Asker;
 use crate::{FetchQuery, PartitionState};
 use klamm_base::NodeId;
+use klamm_log::TimestampHit;
 use std::collections::BTreeMap;
 
 /// How far the replica's life has come.
@@ -123,17 +124,30 @@ pub(crate) struct OpenFetch {
     pub(crate) end_offset: i64,
 }
 
+/// A batch that is read for a record of a certain time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenLookup {
-    pub(crate) ticket: u64,
+    pub(crate) search: Search,
     pub(crate) leader_epoch: i32,
+    pub(crate) hit: TimestampHit,
+}
+
+/// A search for a record by its time, and how far it has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Search {
+    pub(crate) ticket: u64,
     pub(crate) asker: Asker,
     /// As asked: -3 or a time.
     pub(crate) timestamp: i64,
-    /// What a record must have at least.
-    pub(crate) at_least: i64,
-    pub(crate) record_epoch: i32,
+    /// The last batch that was read and did not hold what its header told: the start of the log lies behind that record, or
+    /// compaction took it.
+    pub(crate) after: Option<TimestampHit>,
+    /// The record with the greatest timestamp that was seen in such batches.
+    pub(crate) greatest: Option<Found>,
 }
+
+/// A record: timestamp, offset and leader epoch.
+pub(crate) type Found = (i64, i64, i32);
 
 /// The bounds of one fetch, read once [L15].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

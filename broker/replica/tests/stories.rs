@@ -4,7 +4,7 @@ mod stage;
 
 use klamm_base::{ErrorCode, Guard, Guards};
 use klamm_replica::{AlterFailure, Event, Role};
-use stage::{LAG_MS, Setting, Stage, plain, sequenced, state};
+use stage::{LAG_MS, Setting, Stage, plain, sequenced, state, timed};
 
 /// Three brokers, b1 leads, all in sync.
 fn three(setting: Setting) -> Stage {
@@ -399,6 +399,55 @@ fn a_new_leader_does_not_tell_the_latest_offset_before_it_knows_it() {
     stage.list(2, 1_000_001);
     stage.list(2, 9_000_000);
     stage.list(2, -3);
+    insta::assert_snapshot!(stage.text);
+}
+
+/// One broker that leads alone.
+fn alone() -> Stage {
+    let mut stage = Stage::new(Setting { brokers: 1, ..Setting::default() });
+    stage.all_learn(Some(1), (1, 1), &[1]);
+    stage.text.clear();
+    stage
+}
+
+#[test]
+fn a_time_is_found_where_the_log_starts_inside_of_a_batch() {
+    let mut stage = alone();
+    stage.produce(1, 1, 1, timed(&[9_000, 2_000, 3_000]));
+    stage.produce(1, 2, 1, timed(&[1_000, 4_000]));
+    stage.produce(1, 3, 1, timed(&[2_500]));
+    stage.list(1, 1_500);
+    stage.list(1, -3);
+    stage.delete_records(1, 1);
+    stage.list(1, 1_500);
+    stage.say("the deleted record counts no more, and what the header of its batch says of it neither");
+    stage.list(1, 3_500);
+    stage.list(1, -3);
+    stage.delete_records(1, 5);
+    stage.list(1, 1_500);
+    stage.list(1, -3);
+    insta::assert_snapshot!(stage.text);
+}
+
+#[test]
+fn the_greatest_time_may_be_left_in_the_batch_in_which_the_log_starts() {
+    let mut stage = alone();
+    stage.produce(1, 1, 1, timed(&[9_000, 2_000, 8_000]));
+    stage.produce(1, 2, 1, timed(&[7_000]));
+    stage.delete_records(1, 1);
+    stage.list(1, -3);
+    insta::assert_snapshot!(stage.text);
+}
+
+#[test]
+fn a_search_for_a_time_goes_on_behind_a_batch_that_compaction_emptied() {
+    let mut stage = alone();
+    stage.produce(1, 1, 1, timed(&[5_000]).header.emptied());
+    stage.produce(1, 2, 1, timed(&[4_000]));
+    stage.produce(1, 3, 1, timed(&[4_500]).header.emptied());
+    stage.list(1, 3_000);
+    stage.list(1, 4_200);
+    stage.list(1, -3);
     insta::assert_snapshot!(stage.text);
 }
 

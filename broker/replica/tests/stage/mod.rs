@@ -320,6 +320,13 @@ pub fn plain(count: i32) -> Batch {
     batch(count, None)
 }
 
+/// A batch of records with these timestamps.
+pub fn timed(timestamps: &[i64]) -> Batch {
+    let mut builder = BatchBuilder::new(1_000_000);
+    timestamps.iter().for_each(|at| _ = builder.push(*at, None, Some(b"timed"), &[]));
+    builder.build()
+}
+
 /// A batch of producer 7 in epoch 0.
 pub fn sequenced(base_sequence: i32, count: i32) -> Batch {
     batch(count, Some(base_sequence))
