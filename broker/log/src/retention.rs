@@ -2,7 +2,7 @@
 
 use crate::format::Transient;
 use crate::log::Effect;
-use crate::segment::Segment;
+use crate::segment::{Entry, Segment};
 use crate::writes::in_dir;
 use crate::{Log, LogConfig};
 use bytes::Bytes;
@@ -34,20 +34,23 @@ impl Log {
     }
 
     /// Deletes the oldest segments as far as they end at or below `high_watermark` and have gone out of date: by the start
-    /// of the log, by size, by age [L20]. The one that is written to is closed first if it is among them.
-    pub fn expire(&mut self, now: Now, high_watermark: i64, out: &mut Outbox<DiskRequest>) {
-        if self.failed || !self.quiet() {
-            return;
+    /// of the log, by size, by age [L20]. The one that is written to is closed first if it is among them. What is in flight
+    /// counts as not there. False if nothing was done because of it: all that is written is out of date, but the segment
+    /// that is written to cannot be closed before it is [`Log::quiet`].
+    pub fn expire(&mut self, now: Now, high_watermark: i64, out: &mut Outbox<DiskRequest>) -> bool {
+        if self.failed {
+            return true;
         }
-        let before = self.observe.watched().then(|| (self.log_start, self.facts()));
-        let count = self.segments.len();
-        self.expire_oldest(now, high_watermark, out);
-        let Some((log_start, segments)) = before else { return };
-        let deleted = segments.iter().take_while(|fact| fact.base_offset < self.segments[0].base_offset).count() as u32;
-        assert!(self.segments.len() + deleted as usize >= count, "segments went that were not counted");
+        let (log_start, segments) = (self.log_start, self.written());
+        let due = self.due(&segments, high_watermark, now.wall_ms);
+        let deleted = due.iter().map(|(count, _)| count).sum::<usize>();
+        if deleted == segments.len() && !self.quiet() {
+            return false;
+        }
+        due.into_iter().for_each(|(count, cause)| self.delete_oldest(count, now, cause, out));
         let LogConfig { retention_ms, retention_bytes, delete, .. } = self.config;
         let (retention_ms, retention_bytes) = if delete { (retention_ms, retention_bytes) } else { (-1, -1) };
-        let (tp, wall_ms) = (self.tp, now.wall_ms);
+        let (tp, wall_ms, deleted) = (self.tp, now.wall_ms, deleted as u32);
         self.observe.note(|| Observation::RetentionRan {
             tp,
             wall_ms,
@@ -58,54 +61,59 @@ impl Log {
             segments,
             deleted,
         });
+        true
     }
 
-    fn facts(&self) -> Vec<SegmentFact> {
-        let fact = |segment: &Segment| SegmentFact {
-            base_offset: segment.base_offset,
-            bytes: segment.size,
-            newest_ms: segment.newest_ms(),
+    /// The segments as far as they are written.
+    fn written(&self) -> Vec<SegmentFact> {
+        let fact = |segment: &Segment| {
+            let count = segment.entries.partition_point(|entry| entry.last_offset < self.log_end);
+            let entries = &segment.entries[..count];
+            let newest_ms = match count == segment.entries.len() {
+                true => segment.newest_ms(),
+                false => entries.iter().map(|entry| entry.max_timestamp).max().unwrap_or(segment.opened_ms),
+            };
+            let bytes = entries.last().map_or(0, Entry::end_position);
+            SegmentFact { base_offset: segment.base_offset, bytes, newest_ms }
         };
-        self.segments.iter().map(fact).collect()
+        self.segments.iter().take_while(|segment| segment.base_offset <= self.log_end).map(fact).collect()
     }
 
-    fn expire_oldest(&mut self, now: Now, high_watermark: i64, out: &mut Outbox<DiskRequest>) {
-        let by_start = self.oldest(high_watermark, |log, _, end| end <= log.log_start);
-        self.delete_oldest(by_start, now, StartCause::Start, out);
-        if !self.config.delete {
-            return;
-        }
-        let by_size = self.beyond_size(high_watermark);
-        self.delete_oldest(by_size, now, StartCause::RetentionBytes, out);
-        let by_age = self.oldest(high_watermark, |log, segment, _| log.is_too_old(segment, now.wall_ms));
-        self.delete_oldest(by_age, now, StartCause::RetentionMs, out);
+    /// How many of the oldest segments go for each reason, one reason after the other.
+    fn due(&self, segments: &[SegmentFact], high_watermark: i64, wall_ms: i64) -> [(usize, StartCause); 3] {
+        let ends = segments.iter().skip(1).map(|next| next.base_offset).chain([self.log_end]);
+        let committed = segments.iter().zip(ends).take_while(|(segment, end)| {
+            let has_records = *end > segment.base_offset;
+            has_records && *end <= high_watermark
+        });
+        let committed: Vec<(&SegmentFact, i64)> = committed.collect();
+        let by_start = committed.iter().take_while(|(_, end)| *end <= self.log_start).count();
+        let (by_size, by_age) = match self.config.delete {
+            true => {
+                let by_size = self.beyond_size(&segments[by_start..], committed.len() - by_start);
+                let left = &committed[by_start + by_size..];
+                (by_size, left.iter().take_while(|(segment, _)| self.is_too_old(segment, wall_ms)).count())
+            }
+            false => (0, 0),
+        };
+        [(by_start, StartCause::Start), (by_size, StartCause::RetentionBytes), (by_age, StartCause::RetentionMs)]
     }
 
-    /// How many segments, from the oldest on, are committed whole and go by `goes`, which is also told where they end.
-    fn oldest(&self, high_watermark: i64, goes: impl Fn(&Log, &Segment, i64) -> bool) -> usize {
-        let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([self.next_offset()]);
-        let segments = self.segments.iter().zip(ends);
-        segments
-            .take_while(|(segment, end)| {
-                *end > segment.base_offset && *end <= high_watermark && goes(self, segment, *end)
-            })
-            .count()
-    }
-
-    fn beyond_size(&self, high_watermark: i64) -> usize {
+    /// How many of these segments go by size, of the first `committed`.
+    fn beyond_size(&self, segments: &[SegmentFact], committed: usize) -> usize {
         let Ok(wanted) = u64::try_from(self.config.retention_bytes) else { return 0 };
-        let size: u64 = self.segments.iter().map(|segment| segment.size).sum();
+        let size: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let mut surplus = size.saturating_sub(wanted);
         let mut count = 0;
-        for segment in &self.segments[..self.oldest(high_watermark, |_, _, _| true)] {
-            let Some(left) = surplus.checked_sub(segment.size) else { break };
+        for segment in &segments[..committed] {
+            let Some(left) = surplus.checked_sub(segment.bytes) else { break };
             (surplus, count) = (left, count + 1);
         }
         count
     }
 
-    fn is_too_old(&self, segment: &Segment, wall_ms: i64) -> bool {
-        self.config.retention_ms >= 0 && wall_ms.saturating_sub(segment.newest_ms()) > self.config.retention_ms
+    fn is_too_old(&self, segment: &SegmentFact, wall_ms: i64) -> bool {
+        self.config.retention_ms >= 0 && wall_ms.saturating_sub(segment.newest_ms) > self.config.retention_ms
     }
 
     /// Takes the oldest `count` segments out of the log. Their files get another name one segment after the other, each

@@ -297,3 +297,25 @@ fn a_log_that_begins_anew_knows_no_epoch_of_before() {
     let path = format!("{DIR}/leader-epoch-checkpoint");
     assert_eq!(bench.disk.content(&path), Some(&b"0\n0\n"[..]));
 }
+
+#[test]
+fn segments_go_out_of_date_while_the_log_is_written_to() {
+    let mut bench = Bench::new(LogConfig { retention_ms: 1_000, ..small(300) });
+    for i in 0..5 {
+        bench.lead(1, vec![sequenced(0, i * 2, 2, 1_000)]);
+    }
+    bench.pump_all();
+    bench.lead(1, vec![sequenced(0, 10, 2, 1_000)]);
+    bench.now.wall_ms = 9_500;
+    assert!(!bench.log.quiet(), "a write is in flight");
+    assert!(!bench.log.expire(bench.now, 10, &mut bench.out), "all that is written is out of date");
+    assert_eq!(bench.log.first_segment_offset(), 0, "it waits, and goes whole");
+    assert!(bench.log.expire(bench.now, 9, &mut bench.out), "the segment that is written to is not committed whole");
+    bench.queue.extend(bench.out.drain());
+    bench.pump_all();
+    assert_eq!((bench.log.log_start_offset(), bench.log.log_end_offset()), (6, 12));
+    let load = Bench::on(bench.disk.clone(), LogConfig::default(), false).log;
+    assert_eq!((load.log_start_offset(), load.log_end_offset()), (6, 12));
+    assert!(bench.log.expire(bench.now, 12, &mut bench.out));
+    assert_eq!(bench.log.log_start_offset(), 12);
+}

@@ -31,6 +31,8 @@ pub struct Replica {
     pub(crate) truncated: bool,
     /// Offsets that the leader's last answer left out: from, to.
     pub(crate) gap: Option<(i64, i64)>,
+    /// What has gone out of date goes when no write is in flight.
+    expiry_waits: bool,
     /// DeleteRecords that wait for followers.
     pub(crate) deletions: Vec<Deletion>,
     pub(crate) cleaning: Cleaning,
@@ -77,6 +79,7 @@ impl Replica {
             high_watermark: remembered.high_watermark,
             truncated: false,
             gap: None,
+            expiry_waits: false,
             deletions: Vec::new(),
             cleaning: Cleaning::knowing(remembered.clean_to),
             waits: Waits::default(),
@@ -294,6 +297,9 @@ impl Replica {
         }
         self.progress = progress;
         self.assume_if_quiet(now, out);
+        if self.expiry_waits && self.log().quiet() {
+            self.expire(now);
+        }
     }
 
     fn load_on(&mut self, now: Now, done: DiskDone, out: &mut Outbox<Command>) {
@@ -346,7 +352,7 @@ impl Replica {
     /// Only what is committed goes, on leader and follower alike [L20].
     fn expire(&mut self, now: Now) {
         if let Some(log) = self.log.as_mut().filter(|_| self.phase == Phase::Live) {
-            log.expire(now, self.high_watermark, &mut self.disk);
+            self.expiry_waits = !log.expire(now, self.high_watermark, &mut self.disk);
         }
     }
 

@@ -548,3 +548,18 @@ fn a_deletion_times_out_beyond_what_is_committed_is_refused_and_ends_with_the_le
     stage.delete_records(1, 4);
     insta::assert_snapshot!(stage.text);
 }
+
+#[test]
+fn what_has_gone_out_of_date_goes_when_the_write_in_flight_is_done() {
+    let mut stage = alone();
+    stage.produce(1, 1, 1, plain(2));
+    stage.pass(8 * 86_400_000);
+    stage.slow_disk(1, true);
+    stage.produce(1, 2, 1, plain(1));
+    stage.say("-- it looks for what has gone out of date");
+    stage.step(1, Event::Expire);
+    assert_eq!(stage.replica(1).log_start_offset(), 0);
+    stage.slow_disk(1, false);
+    assert_eq!(stage.replica(1).log_start_offset(), 3, "the timestamps of the last record are as old");
+    insta::assert_snapshot!(stage.text);
+}
