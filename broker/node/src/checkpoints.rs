@@ -33,11 +33,6 @@ impl Checkpoints {
         self.by_name.get(name)?.get(&(topic.to_owned(), partition)).copied()
     }
 
-    /// The file is there.
-    fn knows(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
-    }
-
     /// The new content of a file; `None` if it has that already. `known` are the partitions that were asked, with `None` for
     /// those that have nothing to say; of others what was said before stays.
     fn renew(&mut self, name: &'static str, known: Vec<((String, i32), Option<i64>)>) -> Option<String> {
@@ -93,12 +88,14 @@ impl Node {
         self.checkpoint_later(name, cx);
     }
 
-    /// A log in this directory was cut: no checkpoint may say more than is there when the log grows again, as what grows is neither
-    /// synced nor committed.
-    pub(crate) fn checkpoint_cut(&mut self, dir: usize, cx: &mut Cx) {
-        let known = |name: &&'static str| *name != file::CLEANER_OFFSETS || self.dirs.all[dir].checkpoints.knows(name);
-        let names: Vec<&'static str> = Checkpoints::NAMES.into_iter().filter(known).collect();
-        names.into_iter().for_each(|name| self.write_checkpoint(dir, name, cx));
+    /// A log was cut, or came out of its load: no checkpoint may say more than is there when the log grows again, as what grows is
+    /// neither synced nor committed. Files that say no more of it stay as they are.
+    pub(crate) fn checkpoint_cut(&mut self, slot: u32, cx: &mut Cx) {
+        let place = self.partitions.slot(slot);
+        let (dir, end) = (place.dir, place.replica.log_end_offset());
+        let said = |name: &str| self.dirs.all[dir].checkpoints.loaded(name, place.topic(), place.tp.partition);
+        let untrue = Checkpoints::NAMES.map(|name| said(name).is_some_and(|said| said > end).then_some(name));
+        untrue.into_iter().flatten().for_each(|name| self.write_checkpoint(dir, name, cx));
     }
 
     /// Writes a checkpoint if it has news.

@@ -7,7 +7,7 @@ use crate::timers::{Timer, Timers};
 use klamm_base::{NodeId, Outbox, TopicPartition};
 use klamm_controller::{MetadataImage, PartitionImage};
 use klamm_log::format::{DirName, file};
-use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig, Role};
+use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig};
 use klamm_wire::records::Rules;
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ impl Partitions {
 
     /// What a checkpoint of this directory is to say of each partition whose log is loaded; `None`: nothing.
     pub(crate) fn offsets_in(&self, dir: usize, name: &str) -> Vec<((String, i32), Option<i64>)> {
-        let loaded = |slot: &&Slot| slot.dir == dir && slot.replica.role() != Role::Loading;
+        let loaded = |slot: &&Slot| slot.dir == dir && slot.replica.is_loaded();
         let offset = |replica: &Replica| match name {
             file::RECOVERY_POINTS => Some(replica.recovery_point()),
             file::HIGH_WATERMARKS => Some(replica.high_watermark()),
@@ -152,7 +152,7 @@ impl Node {
             Command::Fetched { ticket, answer } => self.fetched(ticket, answer, cx),
             Command::OffsetListed { ticket, result } => self.offset_listed(ticket, result, cx),
             Command::Alter(proposal) => self.alters.propose(slot, proposal),
-            Command::Truncated => self.checkpoint_cut(self.partitions.slot(slot).dir, cx),
+            Command::Truncated => self.checkpoint_cut(slot, cx),
             Command::Progress => self.partitions.mark(slot),
             Command::Stopped => self.replica_stopped(cx),
             Command::Failed(error) => self.dir_failed(self.partitions.slot(slot).dir, &error, cx),

@@ -105,10 +105,14 @@ impl Node {
         }
     }
 
-    /// Every log that the committed metadata places here was loaded, and so recovered. A stop before that must not say
-    /// that all is well: the next start would believe it and recover nothing (KAFKA-15375).
+    /// Every log that the committed metadata places here was loaded, and so recovered, but for those in directories that failed
+    /// and get no mark. A stop before that must not say that all is well: the next start would believe it and recover nothing
+    /// (KAFKA-15375).
     fn has_recovered(&self) -> bool {
-        let is_loaded = |slot| self.partitions.slot(slot).replica.role() != klamm_replica::Role::Loading;
+        let is_loaded = |slot| {
+            let place = self.partitions.slot(slot);
+            place.replica.is_loaded() || self.dirs.all[place.dir].offline
+        };
         !self.config.roles.broker || (self.metadata.published && (0..self.partitions.len() as u32).all(is_loaded))
     }
 

@@ -75,8 +75,8 @@ impl Replica {
         let (to, cause) = (own_start, TruncationCause::OutOfRange);
         self.observe.note(|| Observation::Truncated { tp, to, high_watermark, leader_epoch, cause });
         let log = self.log.as_mut().expect("the log is loaded");
+        // It only goes forward: what checkpoints say is less than what will be there, and is put right by the next ones.
         log.truncate_fully_and_start_at(at, &mut self.disk);
-        self.truncated = true;
         let (to, cause, wall_ms) = (at, StartCause::Leader, now.wall_ms);
         self.observe.note(|| Observation::LogStartMoved { tp, to, cause, wall_ms });
         self.set_high_watermark(at);

@@ -76,7 +76,9 @@ impl Replica {
         let log = self.log.as_mut().expect("a leader's log is loaded");
         let log_start = log.log_start_offset();
         let hit = match search.timestamp {
-            MAX_TIMESTAMP => log.find_max_timestamp(below, search.after.as_ref()).filter(|hit| search.is_beaten_by(hit)),
+            MAX_TIMESTAMP => {
+                log.find_max_timestamp(below, search.after.as_ref()).filter(|hit| search.is_beaten_by(hit))
+            }
             time => {
                 let from = search.after.map_or(log_start, |hit| log_start.max(hit.last_offset + 1));
                 log.find_by_timestamp(time, from, below)

@@ -27,7 +27,7 @@ pub struct Replica {
     pub(crate) standing: Standing,
     /// Until the log is loaded, what the checkpoint says.
     pub(crate) high_watermark: i64,
-    /// The log was cut in this step.
+    /// The log was cut in this step, or came out of its load.
     pub(crate) truncated: bool,
     /// Offsets that the leader's last answer left out: from, to.
     pub(crate) gap: Option<(i64, i64)>,
@@ -173,6 +173,11 @@ impl Replica {
         self.high_watermark
     }
 
+    /// The log was loaded, so that it tells what is there; it still does when the replica is stopped or its disk has failed.
+    pub fn is_loaded(&self) -> bool {
+        self.log.is_some()
+    }
+
     /// All below survives a power loss; 0 while the log is loaded.
     pub fn recovery_point(&self) -> i64 {
         let honest = self.guards.stands(Guard::CheckpointAfterFlush);
@@ -312,6 +317,9 @@ impl Replica {
                 self.high_watermark = self.high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
                 self.log = Some(log);
                 self.phase = Phase::Live;
+                // Checkpoints may say more than was found: it is not to be believed of what comes in its place.
+                self.truncated = true;
+                self.clean_only_below();
                 if self.state.is_some() {
                     self.apply(now, None, out);
                 }

@@ -247,7 +247,7 @@ pub enum Command {
     OffsetListed { ticket: u64, result: Result<(i64, i64, i32), ErrorCode> },
     /// The low watermark: no live replica has anything below it.
     RecordsDeleted { ticket: u64, result: Result<i64, ErrorCode> },
-    /// The log was cut, or begins elsewhere: checkpoints that say more than is there must be written anew, before what comes next.
+    /// The log was cut, or is loaded: checkpoints that say more than is there must be written anew, before what comes next.
     Truncated,
     /// Ask the controller; ends in one [`Event::AlterAnswer`]. At most one is open.
     Alter(AlterProposal),

@@ -563,3 +563,27 @@ fn what_has_gone_out_of_date_goes_when_the_write_in_flight_is_done() {
     assert_eq!(stage.replica(1).log_start_offset(), 3, "the timestamps of the last record are as old");
     insta::assert_snapshot!(stage.text);
 }
+
+#[test]
+fn checkpoints_are_written_for_a_cut_and_not_for_a_log_that_begins_anew_further_on() {
+    let mut stage = three(Setting::default());
+    assert_eq!(stage.cuts(2), 1, "the load");
+    stage.produce(1, 1, 1, plain(3));
+    stage.fetch(3);
+    stage.fetch(3);
+    stage.say("-- b2 lags, and what it wants is deleted");
+    stage.state(1, Some(1), (1, 2), &[1, 3]);
+    stage.pass(LAG_MS + 1);
+    stage.fetch(3);
+    stage.timer(1);
+    stage.delete_records(1, 3);
+    stage.fetch(2);
+    assert_eq!((stage.replica(2).log_start_offset(), stage.cuts(2)), (3, 1));
+    stage.state(1, None, (2, 3), &[1]);
+    stage.state(2, Some(2), (2, 3), &[2]);
+    stage.produce(2, 2, 1, plain(2));
+    stage.state(2, Some(3), (3, 4), &[3]);
+    stage.state(3, Some(3), (3, 4), &[3]);
+    stage.fetch(2);
+    assert_eq!((stage.replica(2).log_end_offset(), stage.cuts(2)), (3, 2), "a cut");
+}

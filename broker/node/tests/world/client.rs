@@ -4,6 +4,7 @@ use super::World;
 use bytes::Bytes;
 use klamm_base::{ErrorCode, Uuid};
 use klamm_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use klamm_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use klamm_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use klamm_wire::messages::fetch_response::PartitionData;
 use klamm_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -12,8 +13,9 @@ use klamm_wire::messages::metadata_response::MetadataResponseTopic;
 use klamm_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm_wire::messages::produce_response::PartitionProduceResponse;
 use klamm_wire::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteRecordsResponse, FetchRequest,
+    FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
+    ProduceResponse,
 };
 use klamm_wire::records::{BatchBuilder, records, split};
 
@@ -152,6 +154,19 @@ impl World {
         let partition = &answer.topics[0].partitions[0];
         assert_eq!(code(partition.error_code), ErrorCode::None);
         partition.offset
+    }
+
+    /// Deletes the records of the first partition below `offset`: the low watermark, or the error.
+    pub fn delete_records(&mut self, at: i32, topic: &str, offset: i64) -> Result<i64, ErrorCode> {
+        let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset }];
+        let topics = vec![DeleteRecordsTopic { name: topic.into(), partitions }];
+        let request = DeleteRecordsRequest { topics, timeout_ms: 5_000 };
+        let answer: DeleteRecordsResponse = self.call(at, &request, 2);
+        let partition = &answer.topics[0].partitions[0];
+        match code(partition.error_code) {
+            ErrorCode::None => Ok(partition.low_watermark),
+            error => Err(error),
+        }
     }
 
     /// Until every broker may lead.

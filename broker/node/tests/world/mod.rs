@@ -41,6 +41,12 @@ struct Machine {
     life: u64,
     files: BTreeMap<String, Vec<u8>>,
     dirs: BTreeSet<String>,
+    /// What the process asked of its disk, as kind and path, since somebody cleared it.
+    asked: Vec<String>,
+    /// Operations below these paths fail.
+    broken: BTreeSet<String>,
+    /// Operations below this path never end.
+    stuck: Option<String>,
     stopped: bool,
     fatal: Option<String>,
 }
@@ -119,6 +125,9 @@ impl World {
                 life: 0,
                 files: BTreeMap::new(),
                 dirs: BTreeSet::new(),
+                asked: Vec::new(),
+                broken: BTreeSet::new(),
+                stuck: None,
                 stopped: false,
                 fatal: None,
             };
@@ -176,6 +185,31 @@ impl World {
 
     pub fn files(&mut self, id: i32) -> &mut BTreeMap<String, Vec<u8>> {
         &mut self.machines.get_mut(&id).expect("a machine").files
+    }
+
+    /// Other settings for a node's next start.
+    pub fn configure(&mut self, id: i32, settings: &[(&str, &str)]) {
+        let properties = &mut self.machines.get_mut(&id).expect("a machine").properties;
+        properties.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    }
+
+    /// What a node asked of its disk since the last call.
+    pub fn asked(&mut self, id: i32) -> Vec<String> {
+        std::mem::take(&mut self.machines.get_mut(&id).expect("a machine").asked)
+    }
+
+    /// From now on every operation below `path` fails.
+    pub fn break_disk(&mut self, id: i32, path: &str) {
+        self.machines.get_mut(&id).expect("a machine").broken.insert(path.to_owned());
+    }
+
+    pub fn mend_disk(&mut self, id: i32) {
+        self.machines.get_mut(&id).expect("a machine").broken.clear();
+    }
+
+    /// Operations below `path` do not end, until another call says otherwise.
+    pub fn stall_disk(&mut self, id: i32, path: Option<&str>) {
+        self.machines.get_mut(&id).expect("a machine").stuck = path.map(str::to_owned);
     }
 
     pub fn is_up(&self, id: i32) -> bool {
@@ -343,7 +377,12 @@ impl World {
     fn perform(&mut self, id: i32, command: Command) {
         match command {
             Command::Disk { id: disk, op } => {
-                let result = self.machines.get_mut(&id).expect("a machine").disk(op);
+                let machine = self.machines.get_mut(&id).expect("a machine");
+                machine.asked.push(described(&op));
+                if machine.stuck.as_deref().is_some_and(|path| is_below(op.path(), path)) {
+                    return;
+                }
+                let result = machine.disk(op);
                 self.post_over(Channel::Disk(id), id, Event::DiskDone { id: disk, result });
             }
             Command::Send { to, id: send, request, timeout_ms, .. } => {
@@ -404,6 +443,9 @@ impl World {
 impl Machine {
     fn disk(&mut self, op: DiskOp) -> DiskResult {
         let missing = |path: &str| DiskError::NotFound { path: path.to_owned() };
+        if self.broken.iter().any(|broken| is_below(op.path(), broken)) {
+            return Err(DiskError::Io { path: op.path().to_owned(), message: "the device is gone".to_owned() });
+        }
         match op {
             DiskOp::CreateDir { path } => {
                 self.dirs.insert(path);
@@ -449,6 +491,17 @@ impl Machine {
         }
         Ok(DiskOut::Done)
     }
+}
+
+/// `Rename data/x.tmp`
+fn described(op: &DiskOp) -> String {
+    let text = format!("{op:?}");
+    let kind = text.split([' ', '{']).next().unwrap_or_default();
+    format!("{kind} {}", op.path())
+}
+
+fn is_below(path: &str, dir: &str) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A request frame without its length.

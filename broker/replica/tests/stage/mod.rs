@@ -37,6 +37,8 @@ struct Broker {
     seen: Arc<Seen>,
     /// The disk does nothing until told to.
     slow: bool,
+    /// How often it said that its log was cut.
+    cuts: u32,
     /// The answer of the last fetch, as it came out.
     fetched: Option<FetchAnswerOut>,
 }
@@ -86,7 +88,7 @@ impl Stage {
         let observe = Observe::new(Source::Node(NodeId(id)), seen.clone());
         let replica =
             Replica::new(config, "data/orders-0".to_owned(), Remembered::default(), self.setting.guards, observe);
-        let broker = Broker { replica, disk, queue: VecDeque::new(), seen, slow: false, fetched: None };
+        let broker = Broker { replica, disk, queue: VecDeque::new(), seen, slow: false, cuts: 0, fetched: None };
         self.brokers.insert(id, broker);
         self.step(id, Event::Start);
     }
@@ -118,6 +120,11 @@ impl Stage {
             broker.replica.step(self.now, Event::DiskDone(DiskDone { ticket, result }), &mut out);
             self.write_down(id, &mut out);
         }
+    }
+
+    /// How often a broker said since it started that its log was cut, or came out of its load.
+    pub fn cuts(&self, id: i32) -> u32 {
+        self.brokers[&id].cuts
     }
 
     pub fn slow_disk(&mut self, id: i32, slow: bool) {
@@ -277,7 +284,11 @@ impl Stage {
                     broker.queue.push_back(request);
                     continue;
                 }
-                Command::Progress | Command::Truncated => continue,
+                Command::Progress => continue,
+                Command::Truncated => {
+                    broker.cuts += 1;
+                    continue;
+                }
                 Command::Produced { ticket, result: Ok(at) } => format!("answers #{ticket}: at {}", at.base_offset),
                 Command::Produced { ticket, result: Err(error) } => format!("answers #{ticket}: {error}"),
                 Command::Fetched { answer, .. } => {
