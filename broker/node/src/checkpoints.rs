@@ -14,6 +14,8 @@ type Offsets = BTreeMap<(String, i32), i64>;
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints {
     by_name: BTreeMap<&'static str, Offsets>,
+    /// What was read so far of a file.
+    gathered: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl Checkpoints {
@@ -21,9 +23,17 @@ impl Checkpoints {
     pub(crate) const NAMES: [&'static str; 4] =
         [file::RECOVERY_POINTS, file::LOG_STARTS, file::HIGH_WATERMARKS, file::CLEANER_OFFSETS];
 
-    /// Takes what was read of a file. One that is damaged says nothing: recovery looks at everything then.
-    pub(crate) fn load(&mut self, name: &'static str, data: &[u8]) {
-        let entries = parse_offsets(&String::from_utf8_lossy(data)).unwrap_or_default();
+    /// Takes the next piece of a file; how many bytes of it were read.
+    pub(crate) fn gather(&mut self, name: &'static str, piece: &[u8]) -> u64 {
+        let gathered = self.gathered.entry(name).or_default();
+        gathered.extend_from_slice(piece);
+        gathered.len() as u64
+    }
+
+    /// Takes what was gathered of a file. One that is damaged says nothing: recovery looks at everything then.
+    pub(crate) fn load(&mut self, name: &'static str) {
+        let data = self.gathered.remove(name).unwrap_or_default();
+        let entries = parse_offsets(&String::from_utf8_lossy(&data)).unwrap_or_default();
         let offsets = entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect();
         self.by_name.insert(name, offsets);
     }
@@ -81,7 +91,7 @@ impl Node {
     /// A checkpoint is due in every directory.
     pub(crate) fn checkpoint_due(&mut self, name: &'static str, cx: &mut Cx) {
         for dir in 0..self.dirs.all.len() {
-            if !self.dirs.all[dir].offline {
+            if self.dirs.all[dir].is_online() {
                 self.write_checkpoint(dir, name, cx);
             }
         }
@@ -128,7 +138,9 @@ mod tests {
     #[test]
     fn a_checkpoint_is_written_when_it_has_news_and_keeps_what_nobody_was_asked_for() {
         let mut checkpoints = Checkpoints::default();
-        checkpoints.load(file::RECOVERY_POINTS, b"0\n2\norders 0 7\norders 1 9\n");
+        checkpoints.gather(file::RECOVERY_POINTS, b"0\n2\norders 0 7\nor");
+        checkpoints.gather(file::RECOVERY_POINTS, b"ders 1 9\n");
+        checkpoints.load(file::RECOVERY_POINTS);
         assert_eq!(checkpoints.loaded(file::RECOVERY_POINTS, "orders", 1), Some(9));
         let mut renew = |known| checkpoints.renew(file::RECOVERY_POINTS, known);
         assert_eq!(renew(vec![(key(0), Some(7))]), None);
@@ -139,7 +151,8 @@ mod tests {
     #[test]
     fn a_damaged_checkpoint_says_nothing() {
         let mut checkpoints = Checkpoints::default();
-        checkpoints.load(file::HIGH_WATERMARKS, b"0\n2\norders 0 7\n");
+        checkpoints.gather(file::HIGH_WATERMARKS, b"0\n2\norders 0 7\n");
+        checkpoints.load(file::HIGH_WATERMARKS);
         assert_eq!(checkpoints.loaded(file::HIGH_WATERMARKS, "orders", 0), None);
     }
 }

@@ -51,7 +51,7 @@ impl Node {
         }
         self.cleaning = None;
         let dir = self.partitions.slot(slot).dir;
-        if !self.dirs.all[dir].offline {
+        if self.dirs.all[dir].is_online() {
             self.write_checkpoint(dir, file::CLEANER_OFFSETS, cx);
         }
         self.timers.set(cx.now.mono_ns, Timer::Clean);

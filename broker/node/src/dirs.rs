@@ -13,9 +13,8 @@ use std::collections::BTreeSet;
 
 /// What is read of a small file.
 const SMALL_FILE: u32 = 4096;
-/// What is read of a checkpoint: ten thousand partitions with long names. A longer one is not understood, and recovery looks at
-/// everything.
-const CHECKPOINT_MAX: u32 = 1 << 20;
+/// What is read of a checkpoint at once.
+const CHECKPOINT_PIECE: u32 = 1 << 20;
 
 /// One directory of `log.dirs`.
 #[derive(Debug, Default)]
@@ -23,8 +22,8 @@ pub(crate) struct LogDir {
     pub(crate) path: String,
     /// `directory.id` (KIP-858).
     pub(crate) id: Uuid,
-    /// It failed: nothing in it is served any more.
-    pub(crate) offline: bool,
+    /// Why it failed: nothing in it is served any more.
+    pub(crate) failure: Option<DiskError>,
     /// The last stop was clean: its logs need no recovery.
     pub(crate) clean: bool,
     /// Broker epoch at that stop; -1 unknown.
@@ -85,7 +84,7 @@ impl LogDirs {
         if let Some(at) = self.all.iter().position(|dir| dir.found.contains(&key)) {
             return at;
         }
-        let online = self.all.iter().enumerate().filter(|(_, dir)| !dir.offline);
+        let online = self.all.iter().enumerate().filter(|(_, dir)| dir.is_online());
         let (at, _) = online.min_by_key(|(_, dir)| dir.held).expect("a node without a directory has ended");
         self.all[at].held += 1;
         at
@@ -93,6 +92,11 @@ impl LogDirs {
 }
 
 impl LogDir {
+    /// It did not fail.
+    pub(crate) fn is_online(&self) -> bool {
+        self.failure.is_none()
+    }
+
     /// What an earlier life left word of for a partition.
     pub(crate) fn remembered(&self, topic: &str, partition: i32) -> Remembered {
         let offset = |name| self.checkpoints.loaded(name, topic, partition).unwrap_or(0);
@@ -131,12 +135,14 @@ impl Node {
             (Step::CleanRead, Err(DiskError::NotFound { .. })) => self.read_rest(dir, cx),
             (Step::CleanRead, Ok(DiskOut::Data(data))) => self.clean_read(dir, &data, cx),
             (Step::CheckpointRead(_), Err(DiskError::NotFound { .. })) => self.rest_read(dir, cx),
-            (Step::CheckpointRead(name), Ok(DiskOut::Data(data))) => {
-                self.dirs.all[dir].checkpoints.load(name, &data);
-                self.rest_read(dir, cx);
-            }
+            (Step::CheckpointRead(name), Ok(DiskOut::Data(data))) => self.checkpoint_read(dir, name, &data, cx),
             (Step::Listed, Ok(DiskOut::Names(names))) => self.listed(dir, &names, cx),
-            (_, Err(error)) => self.dir_failed(dir, &error, cx),
+            (step, Err(error)) => {
+                self.dir_failed(dir, &error, cx);
+                if step == Step::CleanWritten && !self.phase.is_over() {
+                    self.marked(cx);
+                }
+            }
             (Step::MetaWritten, Ok(_)) => self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx),
             (Step::CleanGone, Ok(_)) => self.read_rest(dir, cx),
             (Step::CleanWritten, Ok(_)) => self.marked(cx),
@@ -196,10 +202,24 @@ impl Node {
         let path = self.dirs.all[dir].path.clone();
         self.dirs.all[dir].open = 1 + Checkpoints::NAMES.len() as u32;
         for name in Checkpoints::NAMES {
-            let path = self.dirs.all[dir].path(name);
-            self.dir_disk(dir, Step::CheckpointRead(name), DiskOp::Read { path, position: 0, len: CHECKPOINT_MAX }, cx);
+            self.read_checkpoint(dir, name, 0, cx);
         }
         self.dir_disk(dir, Step::Listed, DiskOp::List { path }, cx);
+    }
+
+    fn read_checkpoint(&mut self, dir: usize, name: &'static str, position: u64, cx: &mut Cx) {
+        let path = self.dirs.all[dir].path(name);
+        self.dir_disk(dir, Step::CheckpointRead(name), DiskOp::Read { path, position, len: CHECKPOINT_PIECE }, cx);
+    }
+
+    /// A piece of a checkpoint; a short one is the last.
+    fn checkpoint_read(&mut self, dir: usize, name: &'static str, piece: &[u8], cx: &mut Cx) {
+        let read = self.dirs.all[dir].checkpoints.gather(name, piece);
+        if piece.len() == CHECKPOINT_PIECE as usize {
+            return self.read_checkpoint(dir, name, read, cx);
+        }
+        self.dirs.all[dir].checkpoints.load(name);
+        self.rest_read(dir, cx);
     }
 
     fn listed(&mut self, dir: usize, names: &[String], cx: &mut Cx) {
@@ -225,7 +245,7 @@ impl Node {
     /// Every log is closed: the checkpoints tell the next start where, and the mark that they may be believed. It carries the
     /// broker epoch (KIP-966).
     pub(crate) fn mark_clean(&mut self, cx: &mut Cx) {
-        let online: Vec<usize> = (0..self.dirs.all.len()).filter(|dir| !self.dirs.all[*dir].offline).collect();
+        let online: Vec<usize> = (0..self.dirs.all.len()).filter(|dir| self.dirs.all[*dir].is_online()).collect();
         self.dirs.waiting = online.len();
         let text = CleanShutdown::of(self.lifecycle.broker_epoch).render();
         for dir in online {
@@ -289,7 +309,7 @@ mod tests {
         let mut dirs = dirs([&[("a", 0), ("a", 1)], &[("b", 0)]]);
         assert_eq!([dirs.place("a", 1), dirs.place("b", 0)], [0, 1]);
         assert_eq!([dirs.place("c", 0), dirs.place("c", 1), dirs.place("c", 2)], [1, 0, 1]);
-        dirs.all[1].offline = true;
+        dirs.all[1].failure = Some(DiskError::NoSpace { path: "data".to_owned() });
         assert_eq!([dirs.place("d", 0), dirs.place("d", 1)], [0, 0]);
     }
 

@@ -97,7 +97,7 @@ impl Node {
                 max_supported_version: METADATA_VERSION,
             }],
             rack: self.config.rack.as_deref().map(Str::from),
-            log_dirs: self.dirs.all.iter().filter(|dir| !dir.offline).map(|dir| dir.id).collect(),
+            log_dirs: self.dirs.all.iter().filter(|dir| dir.is_online()).map(|dir| dir.id).collect(),
             previous_broker_epoch: self.dirs.previous_epoch(),
             ..BrokerRegistrationRequest::default()
         };

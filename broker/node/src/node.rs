@@ -4,7 +4,7 @@ use crate::alter::AlterQueue;
 use crate::api::Api;
 use crate::config::NodeConfig;
 use crate::controller::ControllerHost;
-use crate::dirs::LogDirs;
+use crate::dirs::{LogDir, LogDirs};
 use crate::disk::DiskUse;
 use crate::fetchers::Fetchers;
 use crate::io::{Command, Endpoint, Event, SendError, SendId, Token};
@@ -232,13 +232,14 @@ impl Node {
     /// The metadata log cannot be spared either.
     pub(crate) fn dir_failed(&mut self, dir: usize, error: &DiskError, cx: &mut Cx) {
         let place = &mut self.dirs.all[dir];
-        if std::mem::replace(&mut place.offline, true) {
+        if !place.is_online() {
             return;
         }
+        place.failure = Some(error.clone());
         let path = place.path.clone();
         let boots = matches!(self.phase, Phase::Booting { .. });
         let holds_metadata = dir == 0 && self.config.roles.controller;
-        if boots || holds_metadata || self.dirs.all.iter().all(|dir| dir.offline) {
+        if boots || holds_metadata || !self.dirs.all.iter().any(LogDir::is_online) {
             return self.fatal(format!("node {}: the log directory {path} failed: {error}", self.config.node.0), cx);
         }
         for slot in self.partitions.in_dir(dir) {

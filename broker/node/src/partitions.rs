@@ -208,7 +208,9 @@ impl Node {
             dirty: false,
         };
         let slot = self.partitions.add(slot);
-        self.step_replica(slot, Event::Start, cx);
+        // Where its log was found is where it is, also if that directory has failed since.
+        let first = self.dirs.all[dir].failure.clone().map_or(Event::Start, Event::DirFailed);
+        self.step_replica(slot, first, cx);
         slot
     }
 

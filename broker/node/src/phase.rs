@@ -111,7 +111,7 @@ impl Node {
     fn has_recovered(&self) -> bool {
         let is_loaded = |slot| {
             let place = self.partitions.slot(slot);
-            place.replica.is_loaded() || self.dirs.all[place.dir].offline
+            place.replica.is_loaded() || !self.dirs.all[place.dir].is_online()
         };
         !self.config.roles.broker || (self.metadata.published && (0..self.partitions.len() as u32).all(is_loaded))
     }

@@ -161,3 +161,33 @@ fn no_checkpoint_is_above_a_cut_not_even_before_it() {
     assert!(!asked.iter().any(|op| op.contains("log-start-offset-checkpoint.tmp")), "it said no more than there is");
     assert_eq!(values(&world.fetch(new, "orders", 0)), ["a", "b"]);
 }
+
+#[test]
+fn intervals_of_zero_come_to_an_end() {
+    let keys = [
+        "log.cleaner.backoff.ms",
+        "log.initial.task.delay.ms",
+        "log.segment.delete.delay.ms",
+        "log.flush.interval.ms",
+        "replica.fetch.backoff.ms",
+    ];
+    let mut world = three_records(&keys.map(|key| (key, "0")));
+    world.run(10_000);
+    assert_eq!(values(&world.fetch(1, "orders", 0)), ["a", "b", "c"]);
+    assert_eq!(says(&mut world, 1, "replication"), Some(3));
+}
+
+#[test]
+fn a_checkpoint_is_read_however_long_it_is() {
+    let mut world = three_records(EAGER);
+    world.delete_records(1, "orders", 2).unwrap();
+    world.run(500);
+    world.kill(1);
+    let others: String = (0..50_000).map(|i| format!("another-topic-with-a-long-name-{i:06} 0 7\n")).collect();
+    let text = format!("0\n50001\n{others}orders 0 2\n");
+    assert!(text.len() > 1 << 20);
+    world.files(1).insert("data/log-start-offset-checkpoint".to_owned(), text.into_bytes());
+    world.start(1);
+    world.await_leader(1, "orders", |_| true);
+    assert_eq!(world.list_offset(1, "orders", -2), 2);
+}

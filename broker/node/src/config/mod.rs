@@ -370,7 +370,8 @@ fn housekeeping(given: &Properties) -> HousekeepingConfig {
 fn cleaner(given: &Properties) -> CleanerConfig {
     CleanerConfig {
         enable: BROKER.bool(given, "log.cleaner.enable"),
-        backoff_ms: ms(given, "log.cleaner.backoff.ms"),
+        // Kafka takes 0 and never rests; here that would be due for ever at one instant.
+        backoff_ms: ms(given, "log.cleaner.backoff.ms").max(1),
         dedupe_buffer_bytes: BROKER.int(given, "log.cleaner.dedupe.buffer.size") as u64,
     }
 }
@@ -384,7 +385,7 @@ fn compaction(given: &Properties) -> Compaction {
     }
 }
 
-/// One listener, `NAME://host:port`; several come with the issue on security.
+/// One listener, `NAME://host:port`.
 fn listener(given: &Properties, key: &str) -> Result<Endpoint, ConfigError> {
     let value = BROKER.text(given, key);
     let place = value.split_once("://").map(|(_, place)| place).filter(|_| !value.contains(','));

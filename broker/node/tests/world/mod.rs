@@ -43,7 +43,7 @@ struct Machine {
     dirs: BTreeSet<String>,
     /// What the process asked of its disk, as kind and path, since somebody cleared it.
     asked: Vec<String>,
-    /// Operations below these paths fail.
+    /// Operations below these paths fail, and those that are described so.
     broken: BTreeSet<String>,
     /// Operations below this path never end.
     stuck: Option<String>,
@@ -74,6 +74,8 @@ pub struct World {
     pub now_ns: u64,
     next_token: u64,
     lives: u64,
+    /// Alarms since the clock moved.
+    alarms: u32,
 }
 
 const START_MS: i64 = 1_767_225_600_000;
@@ -101,6 +103,7 @@ impl World {
             now_ns: 1_000_000_000,
             next_token: 1,
             lives: 0,
+            alarms: 0,
         };
         let controller = if combined { 1 } else { 9 };
         for id in (1..=brokers).chain((!combined).then_some(9)) {
@@ -198,9 +201,9 @@ impl World {
         std::mem::take(&mut self.machines.get_mut(&id).expect("a machine").asked)
     }
 
-    /// From now on every operation below `path` fails.
-    pub fn break_disk(&mut self, id: i32, path: &str) {
-        self.machines.get_mut(&id).expect("a machine").broken.insert(path.to_owned());
+    /// From now on every operation below this path fails, or the one that is described so.
+    pub fn break_disk(&mut self, id: i32, what: &str) {
+        self.machines.get_mut(&id).expect("a machine").broken.insert(what.to_owned());
     }
 
     pub fn mend_disk(&mut self, id: i32) {
@@ -340,7 +343,10 @@ impl World {
         let due = self.machines.values().filter_map(|m| m.node.as_ref()?.deadline());
         let give_up = self.given_up.first().map(|(at, ..)| *at);
         let due = due.chain(give_up).chain(first.map(|(at, _)| at)).min();
+        let before = self.now_ns;
         self.now_ns = due.unwrap_or(end).clamp(self.now_ns, end.max(self.now_ns));
+        self.alarms = if self.now_ns == before { self.alarms + 1 } else { 0 };
+        assert!(self.alarms < 10_000, "a deadline stays in the past, however often a node is told");
         self.alarms();
     }
 
@@ -443,7 +449,7 @@ impl World {
 impl Machine {
     fn disk(&mut self, op: DiskOp) -> DiskResult {
         let missing = |path: &str| DiskError::NotFound { path: path.to_owned() };
-        if self.broken.iter().any(|broken| is_below(op.path(), broken)) {
+        if self.broken.iter().any(|broken| is_below(op.path(), broken) || described(&op) == *broken) {
             return Err(DiskError::Io { path: op.path().to_owned(), message: "the device is gone".to_owned() });
         }
         match op {
