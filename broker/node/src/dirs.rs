@@ -54,6 +54,8 @@ pub(crate) enum Step {
     MetaRead,
     /// `meta.properties` was written and is durable.
     MetaWritten,
+    /// The name of the directory is durable in the one above it, or that one's further above.
+    NameSynced,
     /// The clean mark was read.
     CleanRead,
     /// The clean mark is gone, durably.
@@ -143,7 +145,8 @@ impl Node {
                     self.marked(cx);
                 }
             }
-            (Step::MetaWritten, Ok(_)) => self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx),
+            (Step::MetaWritten, Ok(_)) => self.sync_name(dir, cx),
+            (Step::NameSynced, Ok(_)) => self.name_synced(dir, cx),
             (Step::CleanGone, Ok(_)) => self.read_rest(dir, cx),
             (Step::CleanWritten, Ok(_)) => self.marked(cx),
             (Step::Part | Step::MetaRead | Step::CleanRead | Step::CheckpointRead(_) | Step::Listed, Ok(_)) => {}
@@ -163,10 +166,23 @@ impl Node {
         place.id = id;
         let path = place.path.clone();
         self.replace_file(dir, file::META_PROPERTIES, meta.to_string(), Step::Part, cx);
-        for path in parents(&path) {
-            self.dir_disk(dir, Step::Part, DiskOp::SyncDir { path }, cx);
-        }
         self.dir_disk(dir, Step::MetaWritten, DiskOp::SyncDir { path }, cx);
+    }
+
+    /// What lies above the directory is no log directory: only when the directory is certainly there its name can be synced.
+    fn sync_name(&mut self, dir: usize, cx: &mut Cx) {
+        let above = parents(&self.dirs.all[dir].path);
+        self.dirs.all[dir].open = above.len() as u32;
+        for path in above {
+            self.dir_disk(dir, Step::NameSynced, DiskOp::SyncDir { path }, cx);
+        }
+    }
+
+    fn name_synced(&mut self, dir: usize, cx: &mut Cx) {
+        self.dirs.all[dir].open -= 1;
+        if self.dirs.all[dir].open == 0 {
+            self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx);
+        }
     }
 
     fn meta_read(&mut self, dir: usize, data: &[u8], cx: &mut Cx) {

@@ -6,7 +6,7 @@ use crate::machine::Event;
 use bytes::Bytes;
 use klamm_base::{DiskError, DiskOp, DiskOut, DiskResult};
 use klamm_env::{BoxFuture, Env, File, OpenMode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,6 +39,8 @@ pub(crate) struct Files {
 #[derive(Default)]
 struct Kept {
     files: BTreeMap<String, Arc<dyn File>>,
+    /// Where a write or a sync failed, and no whole content was written since.
+    spoilt: BTreeSet<String>,
     /// Moves when names change: a file that was opened before is not kept after.
     changes: u64,
 }
@@ -58,9 +60,21 @@ impl Files {
             DiskOp::CreateDir { path } => env.disk.create_dir(path).await.map(done),
             DiskOp::RemoveDir { path } => self.renamed(path, path, env.disk.remove_dir(path)).await.map(done),
             DiskOp::Remove { path } => self.renamed(path, path, env.disk.remove(path)).await.map(done),
-            DiskOp::Rename { from, to } => self.renamed(from, to, env.disk.rename(from, to)).await.map(done),
+            DiskOp::Rename { from, to } => self.rename(env, from, to).await.map(done),
         };
+        if result.as_ref().is_err_and(|error| spoils(&op, error)) {
+            self.lock().spoilt.insert(op.path().to_owned());
+        }
         result.map_err(|error| self.failed(op.path().to_owned(), &error))
+    }
+
+    /// A content that could not be written or synced must not take the place of another, though the rename behind it was
+    /// asked for before anybody knew.
+    async fn rename(&self, env: &Env, from: &str, to: &str) -> io::Result<()> {
+        if self.lock().spoilt.contains(from) {
+            return Err(io::Error::other("its content could not be written"));
+        }
+        self.renamed(from, to, env.disk.rename(from, to)).await
     }
 
     /// Runs a change of names. Handles by these names are dropped before, and again after: one may have been opened
@@ -69,6 +83,9 @@ impl Files {
         self.forget(from, to);
         let changed = change.await;
         self.forget(from, to);
+        if changed.is_ok() {
+            self.lock().spoilt.retain(|name| !is_below(name, from));
+        }
         changed
     }
 
@@ -80,7 +97,9 @@ impl Files {
     async fn replace(&self, env: &Env, path: &str, data: Bytes) -> io::Result<()> {
         let file = self.file(env, path, OpenMode::Create).await?;
         file.truncate(0).await?;
-        file.append(data).await
+        file.append(data).await?;
+        self.lock().spoilt.remove(path);
+        Ok(())
     }
 
     async fn truncate(&self, env: &Env, path: &str, len: u64) -> io::Result<()> {
@@ -146,6 +165,13 @@ impl Files {
             _ => DiskError::Io { path, message: error.to_string() },
         }
     }
+}
+
+/// The operation leaves a content that nobody can rely on.
+fn spoils(op: &DiskOp, error: &io::Error) -> bool {
+    let changes =
+        matches!(op, DiskOp::Append { .. } | DiskOp::Write { .. } | DiskOp::Truncate { .. } | DiskOp::Sync { .. });
+    changes && error.kind() != ErrorKind::NotFound
 }
 
 fn done((): ()) -> DiskOut {

@@ -2,7 +2,7 @@
 
 use crate::ServerError;
 use crate::disk::Files;
-use crate::lane::{Lane, LaneName, Work};
+use crate::lane::{Lane, LaneName, Work, Writes};
 use crate::machine::{Command, Event, Node, Request, Response, Token};
 use crate::sends::{Call, Peers};
 use klamm_base::{Now, Observe, Outbox};
@@ -40,7 +40,7 @@ pub(crate) struct State {
     stepping: Option<u32>,
     /// Completions of what needed no waiting.
     at_once: VecDeque<Event>,
-    writes: Lane,
+    writes: Writes,
     reads: Lane,
     sends: VecDeque<Call>,
     /// Some task is emptying `sends`; it takes what comes, so that their order stands.
@@ -70,7 +70,7 @@ pub(crate) enum Answer {
 }
 
 impl Driver {
-    pub(crate) fn new(env: Env, node: Node, max_frame: usize, observe: Observe) -> Arc<Driver> {
+    pub(crate) fn new(env: Env, node: Node, log_dirs: Vec<String>, max_frame: usize, observe: Observe) -> Arc<Driver> {
         let over = Arc::new(AtomicBool::new(false));
         let state = State {
             node,
@@ -80,7 +80,7 @@ impl Driver {
             next_request: 0,
             stepping: None,
             at_once: VecDeque::new(),
-            writes: Lane::default(),
+            writes: Writes::new(log_dirs),
             reads: Lane::default(),
             sends: VecDeque::new(),
             sending: false,
@@ -189,6 +189,11 @@ impl Driver {
     /// True once the node ended; every task is woken after that became true.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// How many queues of changes there are: one for each log directory.
+    pub(crate) fn write_lanes(&self) -> usize {
+        self.lock().writes.count()
     }
 
     /// The next operation of a lane; `None` at the end.
@@ -309,7 +314,7 @@ impl State {
 
     fn lane(&mut self, lane: LaneName) -> &mut Lane {
         match lane {
-            LaneName::Writes => &mut self.writes,
+            LaneName::Writes(dir) => self.writes.lane(dir),
             LaneName::Reads => &mut self.reads,
         }
     }

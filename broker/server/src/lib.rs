@@ -2,7 +2,7 @@
 //! length bytes before each frame.
 //!
 //! One task per connection reads, decodes outside of the node's lock, steps the node under it, and writes what its out-queue holds. One task
-//! performs the disk operations that change something, in order; a few perform the others beside it. Requests to other
+//! for each log directory performs the disk operations that change something in it, in order; a few perform the others beside them. Requests to other
 //! nodes go over one connection per endpoint and role. The task of [`run`] itself accepts connections and keeps the one timer.
 //!
 //! Commands are only queued under the lock, in their order; the work of performing them happens outside of it.

@@ -35,8 +35,9 @@ pub async fn run(
     let listener = listening.map_err(|source| ServerError::Listen { address, source })?;
     config.bound(listener.address().port);
     let max_frame = config.max_request_bytes as usize;
+    let log_dirs = config.log_dirs.clone();
     let node = Node::new(config, Draws::from_seed(env.entropy.next_u64()), guards, observe.clone());
-    let driver = Driver::new(env, node, max_frame, observe);
+    let driver = Driver::new(env, node, log_dirs, max_frame, observe);
     spawn_lanes(&driver);
     driver.step(Event::Start);
     ready(listener.address());
@@ -49,7 +50,9 @@ pub async fn run(
 
 fn spawn_lanes(driver: &Arc<Driver>) {
     let tasks = &driver.env.tasks;
-    tasks.spawn("disk writes", Box::pin(disk::serve(driver.clone(), LaneName::Writes, 0)));
+    for dir in 0..driver.write_lanes() {
+        tasks.spawn("disk writes", Box::pin(disk::serve(driver.clone(), LaneName::Writes(dir), 0)));
+    }
     for reader in 0..READERS {
         tasks.spawn("disk reads", Box::pin(disk::serve(driver.clone(), LaneName::Reads, reader)));
     }

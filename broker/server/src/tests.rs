@@ -181,6 +181,28 @@ fn changes_of_the_disk_happen_in_the_order_of_the_commands() {
 }
 
 #[test]
+fn what_could_not_be_written_takes_nobodys_place() {
+    served(|server| async move {
+        let mut client = server.client().await;
+        let refused = "Err(Io { path: \"data/f.tmp\", message: \"its content could not be written\" })";
+        assert_eq!(client.ask("write data/f good").await, "Ok(Done)");
+        assert_eq!(client.ask("create_dir data/f.tmp").await, "Ok(Done)");
+        let answer = client.ask("write data/f.tmp bad").await;
+        assert!(answer.starts_with("Err(Io"), "{answer}");
+        assert_eq!(client.ask("rename data/f.tmp data/g").await, refused);
+        for (request, answer) in [
+            ("remove_dir data/f.tmp", "Ok(Done)"),
+            ("write data/f.tmp better", "Ok(Done)"),
+            ("rename data/f.tmp data/f", "Ok(Done)"),
+            ("read data/f", "Ok(Data(b\"better\"))"),
+            ("list data", "Ok(Names([\"f\"]))"),
+        ] {
+            assert_eq!(client.ask(request).await, answer, "{request}");
+        }
+    });
+}
+
+#[test]
 fn a_kept_handle_never_outlives_its_name() {
     served(|server| async move {
         let mut client = server.client().await;
