@@ -61,6 +61,7 @@ fn a_failed_directory_takes_its_own_partitions_along_and_no_other() {
     world.break_disk(1, "b");
     let first = world.produce(1, fails, 1, "lost");
     assert_eq!(code(first.error_code), ErrorCode::NotLeaderOrFollower, "it may be there");
+    assert_eq!(code(world.produce(1, fails, 1, "refused").error_code), ErrorCode::KafkaStorageError);
     assert_eq!(code(world.fetch(1, fails, 0).error_code), ErrorCode::KafkaStorageError);
     assert_eq!(world.produce_surely(1, lives, -1, "more"), 1);
     assert_eq!(values(&world.fetch(1, lives, 0)), [lives, "more"]);

@@ -223,7 +223,10 @@ impl Replica {
     }
 
     /// Only a live leader may answer.
-    pub(crate) fn check_leader(&self) -> Result<(), ErrorCode> {
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR if its disk failed, else NOT_LEADER_OR_FOLLOWER.
+    pub fn check_leader(&self) -> Result<(), ErrorCode> {
         match (self.phase, &self.standing) {
             (Phase::Failed, _) => Err(ErrorCode::KafkaStorageError),
             (Phase::Live, Standing::Leader(_)) => Ok(()),

@@ -4,6 +4,7 @@ mod deletions;
 pub(crate) mod fetch;
 mod metadata;
 mod offsets;
+mod parts;
 pub(crate) mod produce;
 mod producer_ids;
 pub(crate) mod sent;
@@ -18,17 +19,18 @@ use crate::response::Answer;
 use crate::slab::Slab;
 use klamm_base::{ErrorCode, TopicPartition, Uuid};
 use klamm_controller::ControllerRequest;
-use klamm_wire::messages::FindCoordinatorRequest;
-use klamm_wire::messages::FindCoordinatorResponse;
 use klamm_wire::messages::find_coordinator_response::Coordinator;
 use klamm_wire::messages::produce_response::PartitionProduceResponse;
+use klamm_wire::messages::{
+    DeleteRecordsResponse, FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsResponse,
+};
 
 /// What the APIs keep between steps.
 #[derive(Default)]
 pub(crate) struct Api {
     pub(crate) produces: Slab<produce::OpenProduce>,
-    pub(crate) deletions: Slab<deletions::OpenDeletion>,
-    pub(crate) listings: Slab<offsets::OpenListing>,
+    pub(crate) deletions: Slab<parts::OpenParts<DeleteRecordsResponse>>,
+    pub(crate) listings: Slab<parts::OpenParts<ListOffsetsResponse>>,
     /// A replica's ticket: the open request, and the partition's place in it.
     pub(crate) tickets: Slab<(u64, u32)>,
     producer_ids: producer_ids::ProducerIds,

@@ -7,7 +7,7 @@ use crate::request::Head;
 use crate::response::Answer;
 use bytes::{BufMut, Bytes, BytesMut};
 use klamm_base::{ErrorCode, Uuid};
-use klamm_replica::{Event, Produced, Role};
+use klamm_replica::{Event, Produced};
 use klamm_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -132,9 +132,7 @@ impl Node {
     /// The batch as it will be appended. Who does not lead says that and nothing else of the batch, as in Kafka.
     fn admit(&self, slot: u32, sent: Sent, transactional: bool, now_ms: i64) -> Result<Batch, Refused> {
         let place = self.partitions.slot(slot);
-        if place.replica.role() != Role::Leader {
-            return Err(ErrorCode::NotLeaderOrFollower.into());
-        }
+        place.replica.check_leader()?;
         let batch = Produce::check_part(sent, transactional, &place.rules, now_ms)?;
         Ok(if place.rules.append_time { batch.into_appended_at(now_ms) } else { batch })
     }
