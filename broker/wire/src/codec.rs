@@ -72,6 +72,23 @@ pub(crate) fn slice_varlong(bytes: &mut &[u8]) -> Option<i64> {
     Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
 }
 
+/// Cuts `length` bytes off; `None` if they are not there.
+#[inline]
+pub(crate) fn slice_take<'a>(bytes: &mut &'a [u8], length: i32) -> Option<&'a [u8]> {
+    let (head, tail) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+    *bytes = tail;
+    Some(head)
+}
+
+/// Cuts off what stands behind its own length, in which -1 says that there is nothing; `None` if it is not there.
+#[inline]
+pub(crate) fn slice_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    match slice_varint(bytes)? {
+        -1 => Some(None),
+        length => slice_take(bytes, length).map(Some),
+    }
+}
+
 #[inline]
 fn unsigned(buf: &mut Bytes, limit: usize) -> Result<u64, WireError> {
     let mut rest = &buf[..];

@@ -1,7 +1,7 @@
 //! A batch and the cutting of bytes into batches.
 
 use super::BatchHeader;
-use super::header::{CRC_FROM, HEADER_LEN};
+use super::header::{CRC_FROM, HEADER_LEN, LENGTH_OVERHEAD};
 use crate::WireError;
 use bytes::Bytes;
 
@@ -89,10 +89,11 @@ impl Batch {
         }
     }
 
-    /// A batch of this header and these packed records, its checksum made right.
+    /// A batch of this header and these packed records, its length and checksum made right.
     pub(super) fn sealed(header: BatchHeader, packed: &[u8]) -> Batch {
-        let header = header.sealed(packed);
-        assert_eq!(header.size(), HEADER_LEN + packed.len(), "a header of other records");
+        let length = HEADER_LEN - LENGTH_OVERHEAD + packed.len();
+        let batch_length = i32::try_from(length).expect("a batch is smaller than 2 GiB");
+        let header = BatchHeader { batch_length, ..header }.sealed(packed);
         let mut bytes = Vec::with_capacity(header.size());
         bytes.extend_from_slice(&header.to_bytes());
         bytes.extend_from_slice(packed);

@@ -223,7 +223,6 @@ fn mix(mut x: u64) -> u64 {
 }
 
 pub(super) mod attribute {
-    pub(in super::super) const CODEC: i16 = super::CODEC_BITS;
     pub(in super::super) const DELETE_HORIZON: i16 = super::DELETE_HORIZON_BIT;
     pub(in super::super) const CONTROL: i16 = super::CONTROL_BIT;
     pub(in super::super) const TRANSACTIONAL: i16 = super::TRANSACTIONAL_BIT;

@@ -1,7 +1,6 @@
 //! Reading the records of a batch.
 
-use super::compress::{UNPACKED_LIMIT, decompress};
-use super::{Batch, Codec};
+use super::Batch;
 use crate::codec::{varint, varlong};
 use crate::{Str, WireError};
 use bytes::{Buf, Bytes};
@@ -21,16 +20,12 @@ pub struct Record {
     pub headers: Vec<(Str, Option<Bytes>)>,
 }
 
-/// Reads a batch's records in order, unpacking them first if they are compressed (up to [`UNPACKED_LIMIT`] bytes).
+/// Reads a batch's records in order, unpacking them first if they are compressed (as [`Batch::unpacked`]).
 /// Checks lengths and the record count, not the checksum; nothing follows an error.
 pub fn records(batch: &Batch) -> Records {
-    let unpacked = batch.header.codec().and_then(|codec| match codec {
-        Codec::None => Ok(batch.payload()),
-        packed => decompress(packed, &batch.bytes[super::HEADER_LEN..], UNPACKED_LIMIT).map(Bytes::from),
-    });
     let header = batch.header;
     let append_time = header.is_append_time().then_some(header.max_timestamp);
-    let (body, failed) = match unpacked {
+    let (body, failed) = match batch.unpacked() {
         Ok(body) => (body, None),
         Err(error) => (Bytes::new(), Some(error)),
     };

@@ -1,10 +1,10 @@
 //! What compaction sees of a batch, and the batch that it leaves behind (L6, KIP-534).
 
 use super::compress::{UNPACKED_LIMIT, decompress};
-use super::header::{HEADER_LEN, LENGTH_OVERHEAD, attribute};
+use super::header::{HEADER_LEN, attribute};
 use super::{Batch, BatchHeader, Codec, compress};
 use crate::WireError;
-use crate::codec::{put_varint, put_varlong, slice_varint, slice_varlong, varlong_len};
+use crate::codec::{put_varint, put_varlong, slice_nullable, slice_take, slice_varint, slice_varlong, varlong_len};
 use bytes::Bytes;
 
 /// One record of a batch, cut out but not built: what compaction decides by, and the rest as it stands. Nothing that a
@@ -52,28 +52,15 @@ pub fn raw_records<'a>(header: &BatchHeader, mut plain: &'a [u8]) -> Result<Vec<
 
 fn cut_record<'a>(header: &BatchHeader, plain: &mut &'a [u8]) -> Option<RawRecord<'a>> {
     let length = slice_varint(plain)?;
-    let (attributes, mut rest) = cut(plain, length)?.split_first()?;
+    let (attributes, mut rest) = slice_take(plain, length)?.split_first()?;
     let delta = slice_varlong(&mut rest)?;
     let tail = rest;
     let offset = header.base_offset.wrapping_add(i64::from(slice_varint(&mut rest)?));
-    let key = cut_nullable(&mut rest)?;
-    let value = cut_nullable(&mut rest)?;
+    let key = slice_nullable(&mut rest)?;
+    let value = slice_nullable(&mut rest)?;
     let timestamp =
         if header.is_append_time() { header.max_timestamp } else { header.base_timestamp.wrapping_add(delta) };
     Some(RawRecord { offset, timestamp, key, is_tombstone: value.is_none(), attributes: *attributes, tail })
-}
-
-fn cut<'a>(rest: &mut &'a [u8], length: i32) -> Option<&'a [u8]> {
-    let (head, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    *rest = tail;
-    Some(head)
-}
-
-fn cut_nullable<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    match slice_varint(rest)? {
-        -1 => Some(None),
-        length => cut(rest, length).map(Some),
-    }
 }
 
 impl BatchHeader {
@@ -99,24 +86,14 @@ impl BatchHeader {
         let without = self.attributes & !attribute::DELETE_HORIZON;
         let attributes = if delete_horizon.is_some() { without | attribute::DELETE_HORIZON } else { without };
         let record_count = i32::try_from(kept.len()).expect("no more than it had");
-        BatchHeader { attributes, base_timestamp, max_timestamp, record_count, ..*self }.with_payload(&payload)
+        Batch::sealed(BatchHeader { attributes, base_timestamp, max_timestamp, record_count, ..*self }, &payload)
     }
 
     /// The batch with this header and no records: it keeps its offsets, and the last sequence of its producer.
     pub fn emptied(&self) -> Batch {
-        let attributes = self.attributes & !(attribute::CODEC | attribute::DELETE_HORIZON);
-        BatchHeader { attributes, base_timestamp: -1, record_count: 0, ..*self }.with_payload(&[])
-    }
-
-    /// The batch with this header, length and checksum set, and this payload.
-    fn with_payload(mut self, payload: &[u8]) -> Batch {
-        let size = HEADER_LEN + payload.len();
-        self.batch_length = i32::try_from(size - LENGTH_OVERHEAD).expect("a batch is smaller than 2 GiB");
-        let header = self.sealed(payload);
-        let mut bytes = Vec::with_capacity(size);
-        bytes.extend_from_slice(&header.to_bytes());
-        bytes.extend_from_slice(payload);
-        Batch { header, bytes: Bytes::from(bytes) }
+        let attributes = self.attributes & !attribute::DELETE_HORIZON;
+        let header = BatchHeader { attributes, base_timestamp: -1, record_count: 0, ..*self };
+        Batch::sealed(header.with_codec(Codec::None), &[])
     }
 }
 

@@ -5,11 +5,11 @@
 //! delete horizon, a producer without an epoch: INVALID_RECORD), and we name what Kafka calls UNKNOWN_SERVER_ERROR: a codec
 //! that there is not (UNSUPPORTED_COMPRESSION_TYPE) and records that do not unpack (INVALID_RECORD).
 
-use super::compress::{UNPACKED_LIMIT, compress, decompress};
+use super::compress::compress;
 use super::header::{CRC_FROM, LENGTH_OVERHEAD};
 use super::{Batch, BatchHeader, Codec, Compression, HEADER_LEN};
 use crate::WireError;
-use crate::codec::{slice_varint, slice_varlong};
+use crate::codec::{slice_nullable, slice_take, slice_varint, slice_varlong};
 use bytes::Bytes;
 use klamm_base::ErrorCode;
 
@@ -130,13 +130,12 @@ fn whole_batch(bytes: &[u8]) -> Result<Option<usize>, ErrorCode> {
 pub fn validate(bytes: &Bytes, rules: &Rules, now_ms: i64) -> Result<Batch, Refused> {
     let batch = read_whole(bytes, rules.max_bytes)?;
     check_header(&batch.header)?;
-    let codec = batch.header.codec().map_err(|_| ErrorCode::UnsupportedCompressionType)?;
-    let unpacked = unpack(codec, &batch)?;
-    let plain = unpacked.as_deref().unwrap_or(&batch.bytes[HEADER_LEN..]);
-    let greatest = walk(plain, &batch.header, rules, now_ms)?;
-    let wanted = rules.compression.filter(|wanted| wanted.codec != codec);
-    let repacked = wanted.map(|wanted| repack(&batch.header, wanted, plain));
-    drop(unpacked);
+    let plain = unpack(&batch)?;
+    let greatest = walk(&plain, &batch.header, rules, now_ms)?;
+    let wanted = rules.compression.filter(|wanted| batch.header.codec() != Ok(wanted.codec));
+    let repacked = wanted.map(|wanted| repack(&batch.header, wanted, &plain));
+    // Whoever else holds the batch's bytes makes a change of them a copy.
+    drop(plain);
     let batch = repacked.unwrap_or(batch);
     if batch.bytes.len() > rules.max_bytes as usize {
         return Err(ErrorCode::MessageTooLarge.into());
@@ -176,23 +175,17 @@ fn check_header(header: &BatchHeader) -> Result<(), ErrorCode> {
     }
 }
 
-fn unpack(codec: Codec, batch: &Batch) -> Result<Option<Vec<u8>>, ErrorCode> {
-    if codec == Codec::None {
-        return Ok(None);
-    }
-    match decompress(codec, &batch.bytes[HEADER_LEN..], UNPACKED_LIMIT) {
-        Ok(plain) => Ok(Some(plain)),
-        Err(WireError::TooLarge { .. }) => Err(ErrorCode::MessageTooLarge),
-        Err(_) => Err(ErrorCode::InvalidRecord),
-    }
+fn unpack(batch: &Batch) -> Result<Bytes, ErrorCode> {
+    batch.unpacked().map_err(|error| match error {
+        WireError::UnknownCodec(_) => ErrorCode::UnsupportedCompressionType,
+        WireError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        _ => ErrorCode::InvalidRecord,
+    })
 }
 
 /// The records stay as they are: their deltas count from the header's base, which stays too.
 fn repack(header: &BatchHeader, wanted: Compression, plain: &[u8]) -> Batch {
-    let packed = compress(wanted, plain);
-    let batch_length = i32::try_from(HEADER_LEN - LENGTH_OVERHEAD + packed.len()).expect("far below 2 GiB");
-    let header = BatchHeader { batch_length, ..*header }.with_codec(wanted.codec);
-    Batch::sealed(header, &packed)
+    Batch::sealed(header.with_codec(wanted.codec), &compress(wanted, plain))
 }
 
 /// Reads on to the end of the records and gives their greatest timestamp.
@@ -276,31 +269,16 @@ struct Step {
 /// The next record; `None` if its lengths do not fit.
 fn step(rest: &mut &[u8]) -> Option<Step> {
     let length = slice_varint(rest)?;
-    let mut record = cut(rest, length)?;
-    cut(&mut record, 1)?;
+    let mut record = slice_take(rest, length)?;
+    slice_take(&mut record, 1)?;
     let timestamp_delta = slice_varlong(&mut record)?;
     let offset_delta = slice_varint(&mut record)?;
-    let has_key = skip_nullable(&mut record)?;
-    skip_nullable(&mut record)?;
+    let has_key = slice_nullable(&mut record)?.is_some();
+    slice_nullable(&mut record)?;
     let headers = u32::try_from(slice_varint(&mut record)?).ok()?;
     for _ in 0..headers {
-        if !skip_nullable(&mut record)? {
-            return None;
-        }
-        skip_nullable(&mut record)?;
+        slice_nullable(&mut record)??;
+        slice_nullable(&mut record)?;
     }
     record.is_empty().then_some(Step { timestamp_delta, offset_delta, has_key })
-}
-
-fn skip_nullable(rest: &mut &[u8]) -> Option<bool> {
-    match slice_varint(rest)? {
-        -1 => Some(false),
-        length => cut(rest, length).map(|_| true),
-    }
-}
-
-fn cut<'a>(rest: &mut &'a [u8], length: i32) -> Option<&'a [u8]> {
-    let (head, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    *rest = tail;
-    Some(head)
 }
