@@ -153,6 +153,13 @@ impl Node {
         self.lifecycle.unfenced
     }
 
+    /// True when clients may come: its directories are read, and if it is a broker, the controller lets it lead, and metadata
+    /// that it would answer with says so.
+    pub fn is_ready(&self) -> bool {
+        let may_lead = || self.lifecycle.unfenced && self.image().is_active(self.config.node);
+        self.phase.serves() && (!self.config.roles.broker || may_lead())
+    }
+
     fn answered(&mut self, id: SendId, result: Result<Bytes, SendError>, cx: &mut Cx) {
         match self.sends.remove(id.0) {
             None => {}

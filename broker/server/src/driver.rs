@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// Some task is emptying `sends`; it takes what comes, so that their order stands.
     sending: bool,
     main: Waker,
+    /// The node was ready to serve once.
+    ready: bool,
     /// What the one timer is set to.
     armed_ns: u64,
     /// How the node ended, until the main task takes it.
@@ -85,6 +87,7 @@ impl Driver {
             sends: VecDeque::new(),
             sending: false,
             main: Waker::noop().clone(),
+            ready: false,
             armed_ns: u64::MAX,
             end: None,
             over: over.clone(),
@@ -186,6 +189,11 @@ impl Driver {
         taken.answer.take()
     }
 
+    /// True once the node was ready to serve; the main task is woken after that became true.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.lock().ready
+    }
+
     /// True once the node ended; every task is woken after that became true.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
@@ -259,6 +267,10 @@ impl State {
             }
             self.out = out;
             next = self.at_once.pop_front();
+        }
+        if !self.ready && self.node.is_ready() {
+            self.ready = true;
+            self.main.wake_by_ref();
         }
         if self.node.deadline().is_some_and(|due| due < self.armed_ns) {
             self.armed_ns = 0;

@@ -100,6 +100,10 @@ impl Node {
         Node::default()
     }
 
+    pub(crate) fn is_ready(&self) -> bool {
+        true
+    }
+
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.late.first().map(|(due, _)| *due)
     }

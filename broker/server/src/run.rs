@@ -18,7 +18,7 @@ const READERS: usize = 8;
 const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// Runs one node until it has stopped in good order, which `stop` asks for, or cannot go on. `ready` is told where it
-/// listens, once it does; a port of 0 in `listeners` is settled then.
+/// listens, once it is ready to serve ([`Node::is_ready`]); a port of 0 in `listeners` is settled then.
 ///
 /// # Errors
 /// If the port cannot be had, or the node gave up.
@@ -40,9 +40,8 @@ pub async fn run(
     let driver = Driver::new(env, node, log_dirs, max_frame, observe);
     spawn_lanes(&driver);
     driver.step(Event::Start);
-    ready(listener.address());
     let timer = driver.env.clock.timer();
-    let mut main = Main { driver, listener, timer, stop: Some(stop), pause: None };
+    let mut main = Main { driver, listener, timer, ready: Some(ready), stop: Some(stop), pause: None };
     let end = poll_fn(|cx| main.poll(cx)).await;
     main.driver.hang_up();
     end
@@ -58,19 +57,24 @@ fn spawn_lanes(driver: &Arc<Driver>) {
     }
 }
 
-struct Main {
+struct Main<R> {
     driver: Arc<Driver>,
     listener: Box<dyn Listener>,
     timer: Box<dyn Timer>,
+    /// Until it was told.
+    ready: Option<R>,
     /// Until it came.
     stop: Option<BoxFuture<()>>,
     /// Accepting rests until this ends.
     pause: Option<BoxFuture<()>>,
 }
 
-impl Main {
+impl<R: FnOnce(Address)> Main<R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServerError>> {
         self.accept(cx);
+        if let Some(ready) = self.ready.take_if(|_| self.driver.was_ready()) {
+            ready(self.listener.address());
+        }
         if self.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(cx).is_ready()) {
             self.stop = None;
             self.driver.step(Event::Stop);
