@@ -1,7 +1,10 @@
 //! One segment: a file of batches, and what is remembered of each.
 
 use crate::LogConfig;
-use crate::format::{Appended, IndexBuilder, IndexEntries, OffsetEntry, SegmentFile, SegmentKind, TimeEntry};
+use crate::format::{
+    Appended, IndexBuilder, IndexEntries, OFFSET_ENTRY_BYTES, OffsetEntry, SegmentFile, SegmentKind, TIME_ENTRY_BYTES,
+    TimeEntry,
+};
 use crate::producers::{Place, Producers, Stamp};
 use crate::writes::in_dir;
 use klamm_wire::records::BatchHeader;
@@ -65,9 +68,40 @@ pub(crate) struct Segment {
     pub(crate) opened_ms: i64,
     /// -1 if no batch has one.
     pub(crate) max_timestamp: i64,
-    /// Entries that its index will have, and bytes since the last.
-    index_entries: u32,
-    since_index: u64,
+    /// What its indexes will hold so far: it is rolled before they are full.
+    counts: IndexCounts,
+}
+
+/// How full the indexes of a segment are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct IndexCounts {
+    offsets: u32,
+    times: u32,
+    /// Bytes since the last entry.
+    since: u64,
+    /// The newest timestamp in the time index.
+    newest: Option<i64>,
+}
+
+impl IndexCounts {
+    /// A batch of so many bytes was added, and this is the segment's greatest timestamp now.
+    fn push(&mut self, bytes: u32, max_timestamp: i64, interval: u32) {
+        if self.since > u64::from(interval) {
+            self.offsets += 1;
+            self.since = 0;
+            if max_timestamp > self.newest.unwrap_or(-1) {
+                self.times += 1;
+                self.newest = Some(max_timestamp);
+            }
+        }
+        self.since += u64::from(bytes);
+    }
+
+    /// True if an index has no room for what the next batch, or the closing of the segment, may add.
+    fn are_full(&self, max_bytes: u32) -> bool {
+        let room = |entries: u32, bytes: usize| (u64::from(entries) + 1) * bytes as u64 <= u64::from(max_bytes);
+        !room(self.offsets, OFFSET_ENTRY_BYTES) || !room(self.times + 1, TIME_ENTRY_BYTES)
+    }
 }
 
 impl Segment {
@@ -83,8 +117,7 @@ impl Segment {
             txn_indexed: false,
             opened_ms,
             max_timestamp: -1,
-            index_entries: 0,
-            since_index: 0,
+            counts: IndexCounts::default(),
         }
     }
 
@@ -110,13 +143,9 @@ impl Segment {
     }
 
     fn enter(&mut self, entry: Entry, config: &LogConfig) {
-        if self.since_index > u64::from(config.index_interval_bytes) {
-            self.index_entries += 1;
-            self.since_index = 0;
-        }
-        self.since_index += u64::from(entry.size);
         self.size = entry.end_position();
         self.max_timestamp = self.max_timestamp.max(entry.max_timestamp);
+        self.counts.push(entry.size, self.max_timestamp, config.index_interval_bytes);
         self.entries.push(entry);
     }
 
@@ -125,7 +154,7 @@ impl Segment {
         let keep = self.entries.partition_point(|entry| entry.last_offset < offset);
         let gone = self.entries.split_off(keep);
         let kept = std::mem::take(&mut self.entries);
-        (self.size, self.max_timestamp, self.index_entries, self.since_index) = (0, -1, 0, 0);
+        (self.size, self.max_timestamp, self.counts) = (0, -1, IndexCounts::default());
         kept.into_iter().for_each(|entry| self.enter(entry, config));
         gone
     }
@@ -134,13 +163,10 @@ impl Segment {
     pub(crate) fn is_full_for(&self, next: &BatchHeader, wall_ms: i64, config: &LogConfig) -> bool {
         let Some(first) = self.entries.first() else { return false };
         let too_large = self.size + next.size() as u64 > u64::from(config.segment_bytes);
-        let index_full = (u64::from(self.index_entries) + 1) * 8 > u64::from(config.max_index_bytes);
-        let too_far = next.last_offset() - self.base_offset > i64::from(i32::MAX);
-        let age = match (first.max_timestamp, next.max_timestamp) {
-            (first, next) if first >= 0 && next >= 0 => next - first,
-            _ => wall_ms - self.opened_ms,
-        };
-        too_large || index_full || too_far || age > config.roll_ms()
+        let index_full = self.counts.are_full(config.max_index_bytes);
+        let known = first.max_timestamp >= 0;
+        let (from, to) = if known { (first.max_timestamp, next.max_timestamp) } else { (self.opened_ms, wall_ms) };
+        too_large || index_full || self.is_too_far(next.last_offset()) || to.saturating_sub(from) > config.roll_ms()
     }
 
     /// Greatest timestamp of its records, or when it was opened if none has one.
@@ -148,17 +174,23 @@ impl Segment {
         if self.max_timestamp >= 0 { self.max_timestamp } else { self.opened_ms }
     }
 
-    /// What its `.index` and its `.timeindex` say [L9].
+    /// What its `.index` and its `.timeindex` say [L9]. Offsets that are too far above its own have no place there: an append
+    /// begins a new segment for them, but a file may hold some.
     pub(crate) fn indexes(&self, interval: u32) -> (Vec<OffsetEntry>, Vec<TimeEntry>) {
         let mut builder = IndexBuilder::new(interval);
         let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        for entry in &self.entries {
+        for entry in self.entries.iter().take_while(|entry| !self.is_too_far(entry.last_offset)) {
             let IndexEntries { offset, time } = builder.push_write(entry.appended());
             offsets.extend(offset);
             times.extend(time);
         }
         times.extend(builder.close());
         (offsets, times)
+    }
+
+    /// True if an index of this segment cannot name `offset`.
+    fn is_too_far(&self, offset: i64) -> bool {
+        offset - self.base_offset > i64::from(i32::MAX)
     }
 
     /// The names of its files; its snapshot is taken out of `snapshots`.

@@ -176,6 +176,27 @@ fn a_segment_rolls_by_size_and_by_the_time_of_its_records() {
 }
 
 #[test]
+fn a_segment_rolls_before_its_time_index_is_full() {
+    // Room for three entries of twelve bytes, one of which may come when the segment is closed; for four of eight.
+    let mut bench = Bench::new(LogConfig { max_index_bytes: 36, ..small(1 << 20) });
+    (0..12).for_each(|i| _ = bench.lead(1, vec![sequenced(0, i, 1, 1_000 + i64::from(i))]));
+    bench.pump_all();
+    let sizes = bench.disk.list(DIR).into_iter().filter(|name| name.ends_with(".timeindex"));
+    let sizes: Vec<usize> = sizes.map(|name| bench.disk.content(&format!("{DIR}/{name}")).unwrap().len()).collect();
+    assert_eq!(sizes, [24, 24]);
+}
+
+#[test]
+fn a_batch_without_a_time_rolls_no_segment_that_has_one() {
+    let mut bench = Bench::new(LogConfig { segment_ms: 5_000, ..small(1 << 20) });
+    bench.lead(1, vec![sequenced(0, 0, 1, 1_000)]);
+    bench.now.wall_ms += 10_000;
+    bench.lead(1, vec![sequenced(0, 1, 1, -1)]);
+    bench.pump_all();
+    assert_eq!(bench.disk.list(DIR).iter().filter(|name| name.ends_with(".log")).count(), 1);
+}
+
+#[test]
 fn a_full_segment_gets_an_index_of_kafkas_form() {
     let mut bench = Bench::new(small(500));
     (0..8).for_each(|i| _ = bench.lead(1, vec![sequenced(0, i, 1, 1_000)]));
