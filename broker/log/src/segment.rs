@@ -11,6 +11,9 @@ use klamm_wire::records::BatchHeader;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Every so many batches of a segment one is a landmark.
+pub(crate) const STRIDE: usize = 16;
+
 /// What is remembered of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -56,6 +59,9 @@ pub(crate) struct Segment {
     /// Bytes, writes in flight included.
     pub(crate) size: u64,
     pub(crate) entries: Vec<Entry>,
+    /// Last offsets of the batches that close each stretch of [`STRIDE`]. They lie close together, so that a look-up among many
+    /// batches finds its stretch in the processor's cache and waits for memory only within it.
+    landmarks: Vec<i64>,
     /// The file is there, or its creation is under way.
     pub(crate) created: bool,
     /// It holds bytes that no sync was asked for.
@@ -111,6 +117,7 @@ impl Segment {
             base_offset,
             size: 0,
             entries: Vec::new(),
+            landmarks: Vec::new(),
             created: false,
             unsynced: false,
             indexed: None,
@@ -147,13 +154,26 @@ impl Segment {
         self.max_timestamp = self.max_timestamp.max(entry.max_timestamp);
         self.counts.push(entry.size, self.max_timestamp, config.index_interval_bytes);
         self.entries.push(entry);
+        if self.entries.len().is_multiple_of(STRIDE) {
+            self.landmarks.push(entry.last_offset);
+        }
+    }
+
+    /// Which batch holds `offset`, or is the first one behind it where compaction left a gap; beyond the last one how many
+    /// there are.
+    pub(crate) fn place_of(&self, offset: i64) -> usize {
+        let from = self.landmarks.partition_point(|last| *last < offset) * STRIDE;
+        let stretch = &self.entries[from..self.entries.len().min(from + STRIDE)];
+        // All of it is looked at, so that no load from memory waits for another.
+        from + stretch.iter().filter(|entry| entry.last_offset < offset).count()
     }
 
     /// Drops the batches that hold `offset` or anything above it; they are returned.
     pub(crate) fn cut(&mut self, offset: i64, config: &LogConfig) -> Vec<Entry> {
-        let keep = self.entries.partition_point(|entry| entry.last_offset < offset);
+        let keep = self.place_of(offset);
         let gone = self.entries.split_off(keep);
         let kept = std::mem::take(&mut self.entries);
+        self.landmarks.clear();
         (self.size, self.max_timestamp, self.counts) = (0, -1, IndexCounts::default());
         kept.into_iter().for_each(|entry| self.enter(entry, config));
         gone
@@ -216,4 +236,35 @@ impl Segment {
 /// `DIR/00000000000000000042.log`
 pub(crate) fn segment_path(dir: &str, base_offset: i64, kind: SegmentKind) -> String {
     in_dir(dir, &SegmentFile::new(base_offset, kind).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klamm_wire::records::BatchBuilder;
+
+    /// So many batches of one record, with a gap behind every third.
+    fn segment(count: i64) -> Segment {
+        let mut segment = Segment::new("dir", 100, 0);
+        for number in 0..count {
+            let mut builder = BatchBuilder::new(0);
+            let batch = builder.push(0, None, Some(b"v"), &[]).at(100 + number + number / 3 * 2, 0).build();
+            segment.push(&batch.header, None, &LogConfig::default());
+        }
+        segment
+    }
+
+    #[test]
+    fn an_offset_is_found_among_any_number_of_batches() {
+        for count in [0, 1, 15, 16, 17, 31, 32, 33, 200] {
+            let mut whole = segment(count);
+            for cut in [i64::MAX, 180, 131, 100] {
+                whole.cut(cut, &LogConfig::default());
+                for offset in 90..whole.end_offset() + 10 {
+                    let place = whole.entries.iter().take_while(|entry| entry.last_offset < offset).count();
+                    assert_eq!(whole.place_of(offset), place, "{offset} among {count}, cut at {cut}");
+                }
+            }
+        }
+    }
 }

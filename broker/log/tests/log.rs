@@ -91,6 +91,23 @@ fn a_read_gives_whole_batches_from_the_one_asked_for() {
 }
 
 #[test]
+fn a_read_takes_as_many_batches_as_fit_however_many_there_are() {
+    let mut bench = Bench::new(LogConfig::default());
+    (0..100).for_each(|i| _ = bench.lead(1, vec![sequenced(0, i, 1, 1_000)]));
+    bench.pump_all();
+    let size = bench.log.readable_bytes(0, 0, i64::MAX, true);
+    for from in [0, 1, 50, 99] {
+        for count in (1..40).chain([63, 64, 65, 100, 101]) {
+            let left = 100 - from as u64;
+            for (room, below) in [(count * size, 100), (count * size + size - 1, 100), (1 << 20, from + count as i64)] {
+                let read = bench.log.readable_bytes(from, room as u32, below, false);
+                assert_eq!(read, count.min(left) * size, "{count} from {from} on, below {below}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_read_from_before_a_cut_is_asked_anew() {
     let mut bench = Bench::new(LogConfig::default());
     let mut draws = Draws::from_seed(1);
