@@ -219,11 +219,7 @@ impl Loader {
     /// Goes on with the next segment file, if there is one and it continues the one before.
     fn next_segment(&mut self, now: Now, out: &mut Outbox<DiskRequest>) {
         let end = self.segments.last().map(Segment::end_offset);
-        let next = self.segments.len();
-        while end.is_some_and(|end| self.bases.get(next).is_some_and(|base| *base < end)) {
-            self.replaced.push(self.bases.remove(next));
-        }
-        let Some(&base) = self.bases.get(next) else {
+        let Some(&base) = self.bases.get(self.segments.len()) else {
             return self.scanned(now, out);
         };
         let may_skip = self.config.compact || self.was_synced(base);
@@ -236,6 +232,27 @@ impl Loader {
         let path = segment.path.to_string();
         self.segments.push(segment);
         self.ask(Stage::Measuring, DiskOp::Len { path }, out);
+    }
+
+    /// Segments that lie within the one that was just read are what it was cleaned from. False if it was only trusted because of
+    /// them.
+    fn drop_replaced(&mut self) -> bool {
+        let end = self.segments.last().map_or(0, Segment::end_offset);
+        let next = self.segments.len();
+        while self.bases.get(next).is_some_and(|base| *base < end) {
+            self.replaced.push(self.bases.remove(next));
+        }
+        !self.scan.trusted || self.trusts(next - 1)
+    }
+
+    /// Begins the segment anew, which was trusted because of segments behind it that go: its checksums are looked at now, as the
+    /// next load will do, which does not find those.
+    fn doubt(&mut self) {
+        let segment = self.segments.last_mut().expect("a segment is being read");
+        segment.cut(segment.base_offset, &self.config);
+        segment.unsynced = true;
+        self.epochs.cut(segment.base_offset);
+        self.scan = Scan { len: self.scan.len, ..Scan::default() };
     }
 
     /// All below `offset` was synced before.
@@ -277,8 +294,9 @@ impl Loader {
             match self.look() {
                 Found::Batch(batch) => self.take(&batch),
                 Found::Unread => return self.read_on(out),
-                Found::End => return self.next_segment(now, out),
-                Found::Damage => return self.scanned(now, out),
+                Found::End if self.drop_replaced() => return self.next_segment(now, out),
+                Found::Damage if !self.scan.trusted || self.known.clean => return self.scanned(now, out),
+                Found::End | Found::Damage => self.doubt(),
             }
         }
     }
@@ -350,7 +368,9 @@ impl Loader {
         let first = self.first();
         // What was known where the log begins tells most of what its batches do not tell.
         snapshots.sort_by_key(|at| std::cmp::Reverse(if *at >= first { (0, *at) } else { (1, -*at) }));
-        snapshots.retain(|at| *at <= end || !self.guards.stands(Guard::SnapshotWithinLog));
+        // A log without a segment knows of nobody.
+        let within = |at: i64| at <= end && !self.segments.is_empty();
+        snapshots.retain(|at| within(*at) || !self.guards.stands(Guard::SnapshotWithinLog));
         self.unread = snapshots;
         if self.names.contains(file::LEADER_EPOCHS) {
             let op = DiskOp::Read { path: in_dir(&self.dir, file::LEADER_EPOCHS), position: 0, len: PIECE as u32 };

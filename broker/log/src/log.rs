@@ -135,7 +135,10 @@ impl Log {
         } = parts;
         let some_files = !segments.is_empty();
         if !some_files {
-            segments.push(Segment::new(&dir, log_start, wall_ms));
+            // The load has made its file, unless the log begins where every log does.
+            let mut segment = Segment::new(&dir, log_start, wall_ms);
+            segment.created = log_start > 0;
+            segments.push(segment);
         }
         let end = segments[segments.len() - 1].end_offset();
         let durable = durable.clamp(log_start, end);

@@ -136,19 +136,30 @@ impl Producers {
         self.by_id.insert(id, producer);
     }
 
-    /// What a snapshot tells of a log that begins at `first`: only what its batches do not tell themselves.
-    pub(crate) fn earlier(guards: Guards, snapshot: &[ProducerEntry], first: i64) -> Self {
+    /// What a snapshot tells of a log that begins at `first`: only what its batches do not tell themselves, and nothing of who is
+    /// forgotten by now.
+    pub(crate) fn earlier(guards: Guards, snapshot: &[ProducerEntry], first: i64, wall_ms: i64) -> Self {
         let mut producers = Producers::new(guards);
         for entry in snapshot {
             let open_txn = entry.txn_first_offset.filter(|offset| *offset < first);
             let its_batch_is_gone = entry.last_offset < first && first > 0;
-            if its_batch_is_gone || open_txn.is_some() {
-                let mut producer = Producer { open_txn, ..Producer::of_entry(entry) };
+            let mut producer = Producer { open_txn, ..Producer::of_entry(entry) };
+            if producer.lives(wall_ms) && (its_batch_is_gone || open_txn.is_some()) {
                 producer.recent.retain(|recent| recent.last_offset < first);
                 producers.remember(entry.producer_id, producer);
             }
         }
         producers
+    }
+
+    /// Of transactions what the same batches tell `now`, some of them cleaned; of producers what is known anyway.
+    pub(crate) fn retell_transactions(&mut self, now: Producers) {
+        for (id, producer) in &mut self.by_id {
+            let told = now.by_id.get(id);
+            producer.open_txn = told.and_then(|told| told.open_txn);
+            producer.is_decided = told.is_some_and(|told| told.is_decided);
+        }
+        self.transactions = now.transactions;
     }
 
     /// Every producer as a snapshot tells of it.
@@ -181,8 +192,7 @@ impl Producers {
 
     /// Producers by id, without those that were silent for a day and have no transaction open.
     pub(crate) fn living(&self, wall_ms: i64) -> impl Iterator<Item = (i64, &Producer)> {
-        let lives = move |producer: &Producer| producer.open_txn.is_some() || !producer.is_expired(wall_ms);
-        self.by_id.iter().filter(move |(_, producer)| lives(producer)).map(|(id, producer)| (*id, producer))
+        self.by_id.iter().filter(move |(_, producer)| producer.lives(wall_ms)).map(|(id, producer)| (*id, producer))
     }
 
     /// Forgets who has no open transaction and wrote nothing newer than `until_ms`.
@@ -302,8 +312,13 @@ impl Producer {
         }
     }
 
+    /// True if it was not silent for a day, or has a transaction open.
+    fn lives(&self, wall_ms: i64) -> bool {
+        self.open_txn.is_some() || !self.is_expired(wall_ms)
+    }
+
     fn is_expired(&self, wall_ms: i64) -> bool {
-        wall_ms - self.last_timestamp > EXPIRATION_MS
+        wall_ms.saturating_sub(self.last_timestamp) > EXPIRATION_MS
     }
 }
 
@@ -406,5 +421,14 @@ mod tests {
         assert_eq!(gap, ProducerCheck::Refuse(ErrorCode::OutOfOrderSequenceNumber));
         let old = producers.check(stamp(1, 20, 21), 2_000);
         assert_eq!(old, ProducerCheck::Refuse(ErrorCode::InvalidProducerEpoch));
+    }
+    #[test]
+    fn who_wrote_before_all_time_is_forgotten() {
+        let mut producers = Producers::new(Guards::default());
+        producers.enter(stamp(1, 0, 1), Place { timestamp: i64::MIN, ..at(0, 1) });
+        assert_eq!(producers.check(stamp(1, 7, 8), 2_000), ProducerCheck::Accept);
+        assert_eq!(producers.living(2_000).count(), 0);
+        let snapshot: Vec<ProducerEntry> = producers.entries().collect();
+        assert_eq!(Producers::earlier(Guards::default(), &snapshot, 2, 2_000).entries().count(), 0);
     }
 }

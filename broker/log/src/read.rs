@@ -1,7 +1,7 @@
 //! Reads: planned from memory, done by the driver, judged at their completion.
 
 use crate::log::OpenRead;
-use crate::segment::{Entry, Segment};
+use crate::segment::{Entry, STRIDE, Segment};
 use crate::{Log, Progress, ReadError, ReadPlan, TimestampHit};
 use bytes::Bytes;
 use klamm_base::{DiskDone, DiskOp, DiskOut, DiskRequest, DiskResult, Outbox, Ticket};
@@ -47,11 +47,7 @@ impl Log {
         let first = batches.first().filter(|first| first.last_offset < limit)?;
         let room = u64::from(first.position) + u64::from(max_bytes);
         let fits = |entry: &Entry| entry.end_position() <= room && entry.last_offset < limit;
-        // What fits is near, and the end of the segment far: the search widens from here.
-        let near = std::iter::successors(Some(1), |wide| Some(wide * 2))
-            .find(|wide| batches.get(*wide).is_none_or(|far| !fits(far)));
-        let near = near.map_or(batches.len(), |wide: usize| wide.min(batches.len()));
-        let fitting = batches[..near].partition_point(fits);
+        let fitting = leading(batches, fits);
         let count = if at_least_one_batch { fitting.max(1) } else { fitting };
         Some((segment, first, &batches[count.checked_sub(1)?]))
     }
@@ -143,7 +139,7 @@ impl Log {
     pub(crate) fn locate(&self, offset: i64) -> Option<(&Segment, usize)> {
         let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
         self.segments[after.checked_sub(1)?..].iter().find_map(|segment| {
-            let index = segment.entries.partition_point(|entry| entry.last_offset < offset);
+            let index = segment.place_of(offset);
             (index < segment.entries.len()).then_some((segment, index))
         })
     }
@@ -152,7 +148,21 @@ impl Log {
     pub(crate) fn entries_from(&self, offset: i64) -> impl Iterator<Item = &Entry> {
         let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
         let segments = &self.segments[after.saturating_sub(1)..];
-        let skip = segments.first().map_or(0, |s| s.entries.partition_point(|entry| entry.last_offset < offset));
+        let skip = segments.first().map_or(0, |first| first.place_of(offset));
         segments.iter().flat_map(|segment| &segment.entries).skip(skip)
     }
+}
+
+/// How many batches `fits` holds for, which it does for the first of them. Those are few as a rule, and the end of the segment is
+/// far: the search widens from here.
+fn leading(batches: &[Entry], fits: impl Fn(&Entry) -> bool) -> usize {
+    let near = batches.iter().take(STRIDE).take_while(|entry| fits(entry)).count();
+    if near < STRIDE {
+        return near;
+    }
+    let mut wide = 2 * STRIDE;
+    while batches.get(wide).is_some_and(&fits) {
+        wide *= 2;
+    }
+    batches[..wide.min(batches.len())].partition_point(fits)
 }

@@ -53,7 +53,7 @@ impl Loader {
     pub(crate) fn derive(&mut self, wall_ms: i64) {
         let first = self.first();
         let snapshot = self.snapshot.as_ref().map_or(&[][..], |(_, producers)| producers);
-        self.earlier = Producers::earlier(self.guards, snapshot, first);
+        self.earlier = Producers::earlier(self.guards, snapshot, first, wall_ms);
         let used = self.snapshot.as_ref().map(|(at, _)| *at);
         let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
         self.kept_snapshots = self.whole.iter().copied().filter(|at| bases.contains(at)).collect();
@@ -157,16 +157,19 @@ impl Loader {
         self.epochs.recall(known.into_iter().filter(fits));
     }
 
-    /// Files that do not belong to the log: segments behind the good prefix, the newest first, and left-overs.
+    /// Files that do not belong to the log: segments that another stands for; those behind the good prefix, the newest first; and
+    /// left-overs.
     fn removals(&mut self) -> Vec<DiskOp> {
         let later = self.bases.split_off(self.segments.len());
-        let logs = later.iter().rev().map(|base| SegmentFile::new(*base, SegmentKind::Log).to_string());
-        let mut names: Vec<String> = logs.collect();
-        names.extend(self.replaced.iter().map(|base| SegmentFile::new(*base, SegmentKind::Log).to_string()));
+        let log = |base: &i64| SegmentFile::new(*base, SegmentKind::Log);
+        // If the segment that stands for them went before them, they would be the log.
+        let replaced: Vec<SegmentFile> = self.replaced.iter().map(log).collect();
+        let mut ops = Vec::new();
+        self.remove_files(replaced.into_iter(), &mut ops);
+        let mut names: Vec<String> = later.iter().rev().map(|base| log(base).to_string()).collect();
         names.extend(self.names.iter().filter(|name| self.is_left_over(name)).cloned());
-        let mut ops: Vec<DiskOp> =
-            names.into_iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, &name) }).collect();
-        if !ops.is_empty() {
+        if !names.is_empty() {
+            ops.extend(names.iter().map(|name| DiskOp::Remove { path: in_dir(&self.dir, name) }));
             ops.push(DiskOp::SyncDir { path: self.dir.clone() });
         }
         ops

@@ -6,7 +6,7 @@ mod disk;
 use bench::{Bench, DIR, load, nobody};
 use bytes::Bytes;
 use disk::Disk;
-use klamm_base::{DiskOp, DiskRequest, Draws, Guards};
+use klamm_base::{DiskOp, DiskRequest, Draws, Guard, Guards};
 use klamm_log::{CleanError, CleanOrders, Compaction, LastKnown, LogConfig, Progress, ReadError};
 use klamm_wire::records::{Batch, BatchBuilder, Codec, ControlType, records, split};
 use std::collections::{BTreeMap, BTreeSet};
@@ -281,6 +281,33 @@ fn a_cut_makes_a_clean_void() {
     bench.pump_all();
     assert_eq!(bench.cleaned, Some(Err(CleanError::Cut)));
     assert!(bench.disk.list(DIR).iter().all(|name| !name.ends_with(".cleaned")));
+}
+
+/// Where the guard is off a marker may go before the batch whose transaction it ended, of which only the header is kept.
+#[test]
+fn a_transaction_that_is_open_while_the_log_is_cleaned_can_be_ended() {
+    let mut bench = Bench::new(CONFIG);
+    let pair = |key: &str, size: usize| [(key.to_owned(), Some("x".repeat(size)))];
+    let in_transaction =
+        |sequence| batch(&pair("key", 10), Codec::None).producer(0, 0, sequence).transactional().build();
+    bench.lead(1, vec![in_transaction(0)]);
+    bench.lead(1, vec![marker(0, ControlType::Commit)]);
+    bench.lead(1, vec![batch(&pair("key", 1_500), Codec::None).build()]);
+    bench.lead(1, vec![batch(&pair("end", 1_500), Codec::None).build()]);
+    bench.flush();
+    bench.pump_all();
+    assert!(bench.clean(None, CleanOrders { guards: Guards::without(&[Guard::MarkerHorizon]), ..orders() }));
+    while !bench.queue.iter().any(|request| matches!(&request.op, DiskOp::Rename { .. })) {
+        if bench.queue.iter().any(|request| request.op.path().ends_with(".cleaned")) && bench.log.next_offset() == 4 {
+            bench.lead(1, vec![in_transaction(1)]);
+        }
+        bench.pump(1);
+    }
+    bench.pump_all();
+    assert!(bench.log.last_stable_offset(bench.log.log_end_offset()) < 5);
+    bench.lead(1, vec![marker(0, ControlType::Commit)]);
+    bench.pump_all();
+    assert_eq!(bench.log.last_stable_offset(bench.log.log_end_offset()), 6);
 }
 
 #[test]

@@ -91,6 +91,23 @@ fn a_read_gives_whole_batches_from_the_one_asked_for() {
 }
 
 #[test]
+fn a_read_takes_as_many_batches_as_fit_however_many_there_are() {
+    let mut bench = Bench::new(LogConfig::default());
+    (0..100).for_each(|i| _ = bench.lead(1, vec![sequenced(0, i, 1, 1_000)]));
+    bench.pump_all();
+    let size = bench.log.readable_bytes(0, 0, i64::MAX, true);
+    for from in [0, 1, 50, 99] {
+        for count in (1..40).chain([63, 64, 65, 100, 101]) {
+            let left = 100 - from as u64;
+            for (room, below) in [(count * size, 100), (count * size + size - 1, 100), (1 << 20, from + count as i64)] {
+                let read = bench.log.readable_bytes(from, room as u32, below, false);
+                assert_eq!(read, count.min(left) * size, "{count} from {from} on, below {below}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_read_from_before_a_cut_is_asked_anew() {
     let mut bench = Bench::new(LogConfig::default());
     let mut draws = Draws::from_seed(1);
@@ -173,6 +190,27 @@ fn a_segment_rolls_by_size_and_by_the_time_of_its_records() {
     let logs: Vec<String> = bench.disk.list(DIR).into_iter().filter(|name| name.ends_with(".log")).collect();
     let bases = [0, 2, 3].map(|base: i64| format!("{base:020}.log"));
     assert_eq!(logs, bases);
+}
+
+#[test]
+fn a_segment_rolls_before_its_time_index_is_full() {
+    // Room for three entries of twelve bytes, one of which may come when the segment is closed; for four of eight.
+    let mut bench = Bench::new(LogConfig { max_index_bytes: 36, ..small(1 << 20) });
+    (0..12).for_each(|i| _ = bench.lead(1, vec![sequenced(0, i, 1, 1_000 + i64::from(i))]));
+    bench.pump_all();
+    let sizes = bench.disk.list(DIR).into_iter().filter(|name| name.ends_with(".timeindex"));
+    let sizes: Vec<usize> = sizes.map(|name| bench.disk.content(&format!("{DIR}/{name}")).unwrap().len()).collect();
+    assert_eq!(sizes, [24, 24]);
+}
+
+#[test]
+fn a_batch_without_a_time_rolls_no_segment_that_has_one() {
+    let mut bench = Bench::new(LogConfig { segment_ms: 5_000, ..small(1 << 20) });
+    bench.lead(1, vec![sequenced(0, 0, 1, 1_000)]);
+    bench.now.wall_ms += 10_000;
+    bench.lead(1, vec![sequenced(0, 1, 1, -1)]);
+    bench.pump_all();
+    assert_eq!(bench.disk.list(DIR).iter().filter(|name| name.ends_with(".log")).count(), 1);
 }
 
 #[test]

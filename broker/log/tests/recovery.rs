@@ -4,9 +4,9 @@ mod bench;
 mod disk;
 mod life;
 
-use bench::{Bench, DIR, batch, load_on, load_without};
+use bench::{Bench, DIR, batch, load_on, load_without, marker, written};
 use klamm_base::{DiskOp, Draws, Guard, Now};
-use klamm_log::LogConfig;
+use klamm_log::{LastKnown, LogConfig};
 use life::{Crashed, Life, SMALL, Step, UNCLEAN, recover, recover_with_every_cut, step};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -137,4 +137,89 @@ fn without_its_guard_a_snapshot_beyond_the_end_is_believed_and_stays() {
     load_on(&mut other, LogConfig::default(), UNCLEAN);
     load_without(&[Guard::SnapshotWithinLog], &mut bench.disk, LogConfig::default(), UNCLEAN);
     assert_eq!((names(&other), names(&bench.disk)), (0, 1));
+}
+
+/// Spoils the file of the segment that begins the log.
+fn spoil(bench: &mut Bench, change: impl Fn(&mut Vec<u8>)) {
+    let path = format!("{DIR}/{:020}.log", 0);
+    let mut content = bench.disk.content(&path).unwrap().to_vec();
+    change(&mut content);
+    bench.disk.perform(DiskOp::Write { path, data: content.into() }).unwrap();
+}
+
+#[test]
+fn a_segment_that_was_trusted_for_those_behind_it_is_checked_when_they_go() {
+    let mut bench = Bench::new(SMALL);
+    let mut draws = Draws::from_seed(6);
+    (0..12).for_each(|_| _ = bench.lead(1, vec![batch(&mut draws, 1, 100)]));
+    bench.flush();
+    bench.pump_all();
+    // A record of the first batch, which only a checksum tells, and then what stands behind the last one.
+    spoil(&mut bench, |content| content[70] ^= 1);
+    let synced = LastKnown { recovery_point: bench.log.durable_end(), ..UNCLEAN };
+    assert_eq!(load_on(&mut bench.disk.clone(), SMALL, synced).0.log_end_offset(), 24, "nobody looks");
+    spoil(&mut bench, |content| content.extend([1; 8]));
+    for _ in 0..2 {
+        assert_eq!(load_on(&mut bench.disk, SMALL, synced).0.log_end_offset(), 0);
+    }
+}
+
+#[test]
+fn a_log_that_ends_below_its_start_begins_anew_and_knows_no_producer() {
+    let mut bench = Bench::new(SMALL);
+    bench.lead(1, vec![written(3, 0, true, 1)]);
+    bench.log.close(bench.now, &mut bench.out);
+    bench.queue.extend(bench.out.drain());
+    bench.pump_all();
+    let known = LastKnown { log_start: 100, ..UNCLEAN };
+    for _ in 0..2 {
+        let (log, _) = load_on(&mut bench.disk, SMALL, known);
+        assert_eq!((log.log_start_offset(), log.log_end_offset(), log.producers()), (100, 100, Vec::new()));
+    }
+    let mut bench = Bench::knowing(bench.disk, SMALL, known);
+    bench.lead(2, vec![written(4, 0, false, 2)]);
+    bench.pump_all();
+    assert_eq!(bench.log.last_stable_offset(102), 102, "nobody waits for a transaction that is gone");
+}
+
+#[test]
+fn a_log_that_was_loaded_empty_leaves_no_file_where_it_began() {
+    let mut bench = Bench::knowing(disk::Disk::default(), SMALL, LastKnown { log_start: 10, ..UNCLEAN });
+    bench.log.truncate_fully_and_start_at(20, &mut bench.out);
+    bench.lead(1, vec![batch(&mut Draws::from_seed(7), 1, 10)]);
+    bench.pump_all();
+    let (log, _) = load_on(&mut bench.disk, SMALL, UNCLEAN);
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (20, 22));
+}
+
+#[test]
+fn what_was_replaced_goes_before_what_stands_for_it() {
+    let mut disk = disk::Disk::default();
+    for (base, data) in [(0, batches(&[0, 1])), (1, batches(&[1, 2, 3]))] {
+        disk.perform(DiskOp::Write { path: format!("{DIR}/{base:020}.log"), data: data.into() }).unwrap();
+    }
+    let known = LastKnown { log_start: 3, ..UNCLEAN };
+    for limit in 0..4 {
+        let mut disk = disk.clone();
+        bench::load(&mut disk, SMALL, known, bench::nobody(), limit);
+        let (log, _) = load_on(&mut disk, SMALL, known);
+        assert_eq!((log.first_segment_offset(), log.log_end_offset()), (3, 3), "cut after {limit}");
+    }
+}
+
+/// A file with a marker at each of these offsets.
+fn batches(bases: &[i64]) -> Vec<u8> {
+    bases.iter().flat_map(|base| marker(1, true).into_placed(*base, 1).bytes.to_vec()).collect()
+}
+
+#[test]
+fn a_segment_whose_offsets_fit_no_index_is_loaded() {
+    let config = LogConfig { index_interval_bytes: 1, compact: true, ..SMALL };
+    let mut disk = disk::Disk::default();
+    let far = 1 << 40;
+    for (base, data) in [(0, batches(&[0, 1, 2, far])), (far + 1, batches(&[far + 1]))] {
+        disk.perform(DiskOp::Write { path: format!("{DIR}/{base:020}.log"), data: data.into() }).unwrap();
+    }
+    assert_eq!(load_on(&mut disk, config, UNCLEAN).0.log_end_offset(), far + 2);
+    assert_eq!(disk.content(&format!("{DIR}/{:020}.index", 0)).map(<[u8]>::len), Some(2 * 8));
 }

@@ -52,7 +52,7 @@ impl Log {
         let mut producers = self.earlier.clone();
         let entries = self.segments.iter().flat_map(|segment| &segment.entries);
         entries.for_each(|entry| entry.tell(&mut producers));
-        self.producers.transactions = producers.transactions;
+        self.producers.retell_transactions(producers);
     }
 
     /// Removes files of a clean that came to nothing.

@@ -4,7 +4,7 @@ use super::{ProducerEntry, TxnEntry};
 use crate::producers::{Place, Producers, Stamp};
 use klamm_base::Guards;
 use klamm_wire::WireError;
-use klamm_wire::records::{Batch, BatchHeader, ControlType, records};
+use klamm_wire::records::{Batch, BatchHeader, Codec, ControlType, records};
 
 /// A marker that ends a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ impl EndMarker {
     pub fn of(batch: &Batch) -> Result<Option<EndMarker>, WireError> {
         if !batch.header.is_control() || !batch.header.has_producer() {
             return Ok(None);
+        }
+        // No broker packs one, and nobody is to unpack megabytes to learn what a few bytes say.
+        if batch.header.codec()? != Codec::None {
+            return Err(WireError::BadBatch("a marker that is compressed"));
         }
         // Compaction may leave a marker's batch without its record.
         let Some(record) = records(batch).next().transpose()? else { return Ok(None) };
@@ -131,6 +135,16 @@ mod tests {
         let entry = table.snapshot()[0];
         assert_eq!((entry.last_offset, entry.timestamp, entry.coordinator_epoch), (0, 2_000, 5));
         assert_eq!(entry.txn_first_offset, None);
+    }
+
+    #[test]
+    fn a_marker_is_not_unpacked() {
+        let mut builder = BatchBuilder::new(1_000);
+        builder.push(1_000, Some(&[0, 0, 0, 1]), Some(&end_txn_value(5)), &[]);
+        builder.producer(2, 0, -1).transactional().control();
+        let commit = EndMarker { committed: true, coordinator_epoch: 5 };
+        assert_eq!(EndMarker::of(&builder.build()), Ok(Some(commit)));
+        assert!(EndMarker::of(&builder.compressed(Codec::Zstd).build()).is_err());
     }
 
     #[test]
