@@ -77,6 +77,7 @@ fn count(partition: &Partition, confusion: &mut Confusion) {
         .map(|slot| slot.read)
         .collect();
     for (client, sending) in &partition.sendings {
+        let may_be_deleted = partition.may_be_deleted(*client);
         for (number, sent) in sending.iter() {
             let Some((told, outcome)) = sent.ended else { continue };
             let row = match outcome {
@@ -90,7 +91,7 @@ fn count(partition: &Partition, confusion: &mut Confusion) {
                 continue;
             }
             let word = Word::of(Some(klamm_base::ClientRecord { client: *client, number }));
-            let deleted = partition.may_be_deleted(*client, number);
+            let deleted = may_be_deleted(number);
             if !can_tell(partition, sent, told) || deleted && !vanished.contains(&word) && !stood(partition, outcome) {
                 row.not_known += 1;
             } else if vanished.contains(&word) || stood(partition, outcome) {

@@ -49,7 +49,7 @@ pub enum World {
     /// The machine lost power: what was not synced may be gone, `lost_bytes` of it are.
     PoweredOff { node: NodeId, lost_bytes: u64 },
     /// The process ended by itself, in good order or with an error that it told.
-    Stopped { node: NodeId, why: String },
+    Stopped { node: NodeId, why: String, in_order: bool },
     /// A machine that was down runs again, with the disk that it has.
     Restarted { node: NodeId },
     /// Nothing runs there, time passes, bytes pile up.
@@ -70,12 +70,14 @@ pub enum World {
     BytesCorrupted { from: Party, to: Party, role: String, at_byte: u64 },
     /// Something befell connections between two named hosts, told in words.
     Connection { from: String, to: String, role: String, what: String },
-    /// Something else was done to a machine, told in words: its clocks, its limits, its speed. No judge excuses anything by it.
+    /// Something else was done to a machine, told in words: its timers, its limits, its speed. No judge excuses anything by it.
     Disturbed { node: NodeId, what: String },
     /// A directed link between two named hosts is now in `state` (up, stalled, black hole, slow …).
     LinkChanged { from: String, to: String, state: String },
     /// A node's wall clock now stands so far from the world's.
     ClockSet { node: NodeId, offset_ms: i64 },
+    /// A node's wall clock goes wrong from now on otherwise (a drift, a leap second), told in words.
+    ClockWrong { node: NodeId, what: String },
     /// Something was done to a client, told in words. `killed` and `powered off` end what it had in flight.
     ClientDisturbed { client: String, what: String },
     /// A step of the script fired.

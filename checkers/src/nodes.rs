@@ -126,7 +126,8 @@ pub(crate) fn node_of(world: &World) -> Option<NodeId> {
         | World::DiskFault { node, .. }
         | World::Disturbed { node, .. }
         | World::LeftOut { node, .. }
-        | World::ClockSet { node, .. } => Some(*node),
+        | World::ClockSet { node, .. }
+        | World::ClockWrong { node, .. } => Some(*node),
         World::Panicked { node, .. } => *node,
         _ => None,
     }

@@ -80,7 +80,7 @@ impl Telling<'_> {
         let name = match &self.entry(at).event {
             Event::World(World::DiskDamaged { kind, .. }) => kind.name(),
             Event::World(World::BytesCorrupted { .. }) => "corrupted bytes",
-            Event::World(World::ClockSet { .. } | World::Disturbed { .. }) => "wall clock",
+            Event::World(World::ClockSet { .. } | World::ClockWrong { .. }) => "wall clock",
             _ => "damage",
         };
         format!("fault: {name}")
@@ -112,7 +112,7 @@ impl Telling<'_> {
             World::PoweredOff { node, lost_bytes } => {
                 format!("{} lost power and {lost_bytes} unsynced bytes", name(*node))
             }
-            World::Stopped { node, why } => format!("{} stopped: {why}", name(*node)),
+            World::Stopped { node, why, .. } => format!("{} stopped: {why}", name(*node)),
             World::Restarted { node } => format!("{} was started again", name(*node)),
             World::Paused { node } => format!("{} was paused", name(*node)),
             World::Resumed { node } => format!("{} ran on", name(*node)),
@@ -139,7 +139,7 @@ impl Telling<'_> {
                 let role = if role.is_empty() { String::new() } else { format!(" ({role})") };
                 format!("between {from} and {to}{role}: {what}")
             }
-            World::Disturbed { node, what } => format!("{}: {what}", name(*node)),
+            World::Disturbed { node, what } | World::ClockWrong { node, what } => format!("{}: {what}", name(*node)),
             World::LinkChanged { from, to, state } => format!("the link from {from} to {to} became {state}"),
             World::ClockSet { node, offset_ms } => {
                 format!("the clock of {} was set off by {offset_ms} ms", name(*node))

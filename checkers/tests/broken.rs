@@ -216,6 +216,7 @@ fn a_gap_in_a_log_breaks_log_matching() {
         id: 4711,
         records: vec![ClientRecord { client: P, number: 9 }],
         producer: None,
+        stamp: -1,
     };
     story.store(1, batch, false);
     story.cut(1, 0, TruncationCause::DivergingEpoch);

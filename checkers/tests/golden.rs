@@ -22,7 +22,7 @@ const GOLDEN: &[(&str, &str, Tale)] = &[
     ("one-leader-per-epoch", "In one leader epoch", two_leaders),
     ("recovery", "What a log keeps over a restart", load_changed),
     ("recovery", "A log begins where it was told", begins_beyond),
-    ("recovery", "A crash of the process loses nothing", lost_by_crash),
+    ("recovery", "A crash of the process, or a stop", lost_by_crash),
     ("recovery", "What was flushed survives", lost_flushed),
     ("log-matching", "A log is contiguous.", appended_twice),
     ("log-matching", "Leader epochs never fall", epoch_fell),
@@ -31,6 +31,7 @@ const GOLDEN: &[(&str, &str, Tale)] = &[
     ("retention-exact", "A check deletes exactly", deleted_too_early),
     ("retention-exact", "Only what is committed", deleted_uncommitted),
     ("retention-exact", "The segments that a check names", deleted_unwritten),
+    ("retention-exact", "A check goes by the limits", deleted_under_other_limits),
     ("retention-exact", "A log begins later only", deleted_unchecked),
     ("high-watermark", "Within one leader epoch", mark_back),
     ("high-watermark", "The high watermark never passes", mark_beyond_end),
@@ -128,13 +129,26 @@ fn deleted_too_early(broken: bool) -> Story {
 fn deleted_uncommitted(broken: bool) -> Story {
     let mut story = good_and_expired();
     let (records, end) = (story.invoke(P, 1), story.end(2));
+    story.roll(2);
+    story.expire(2, 1, 1, 0);
     let batch = story.batch(records);
     let last = story.append(2, 2, batch);
-    story.start(2, if broken { end + 1 } else { end }, StartCause::DeleteRecords);
+    story.replicate(2, 3);
+    story.start(3, if broken { end + 1 } else { end }, StartCause::Leader);
     story.commit();
     story.answer(2, 2, &last, false);
     story.acked(&last);
     story.finish_from(end)
+}
+
+fn deleted_under_other_limits(broken: bool) -> Story {
+    let mut story = good_and_expired();
+    let ran = story.last(|it| matches!(it, Observation::RetentionRan { .. }));
+    story.change(ran, |it| {
+        let Observation::RetentionRan { retention_ms, .. } = it else { return };
+        *retention_ms -= i64::from(broken);
+    });
+    story.finish()
 }
 
 fn deleted_unwritten(broken: bool) -> Story {
@@ -274,7 +288,7 @@ fn holds_beside(id: u64, epoch: i32, written: bool) -> Story {
     let mut story = good(SAFE);
     story.change_isr(&[1, 2]);
     let records = story.invoke(P, 1);
-    let batch = Batch { base: 10, epoch, id, records: records.clone(), producer: None };
+    let batch = Batch { base: 10, epoch, id, records: records.clone(), producer: None, stamp: -1 };
     if written {
         story.store(2, Batch { id: 4711, epoch: 2, ..batch.clone() }, true);
     }

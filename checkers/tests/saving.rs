@@ -29,6 +29,8 @@ fn a_saved_history_is_judged_alike_and_saved_alike() {
     story.world(World::DiskFault { node: NodeId(2), device, fault, path, phase: Phase::Struck });
     story.world(World::MachineLost { node: NodeId(2), disk: "returns".into() });
     story.world(World::Disturbed { node: NodeId(2), what: "a step costs it more".into() });
+    story.world(World::ClockWrong { node: NodeId(2), what: "its wall clock goes wrong".into() });
+    story.stop(2);
     story.world(World::Settled { ok: false, why: "tabs\tand \"quotes\"\nand lines".into() });
     story.node(1, klamm_base::Observation::NodeStarted { incarnation: Uuid(u128::MAX) });
     let story = story.finish();

@@ -3,7 +3,7 @@
 mod story;
 
 use klamm_base::{Election, NodeId, Observation, StartCause, TruncationCause};
-use klamm_checkers::{Standing, Verdict, World};
+use klamm_checkers::{Party, Phase, Standing, Verdict, World};
 use story::{KEPT_MS, SAFE, Story, TP};
 
 /// Three batches of two records each, in segments of one batch each, everywhere.
@@ -76,12 +76,18 @@ fn a_log_that_is_wholly_out_of_date_is_empty_and_stays_so() {
     assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
 }
 
+/// The start of node 1 moved to 2 and then to 4.
+fn twice_later() -> Story {
+    let mut story = three_segments();
+    story.expire(1, 1, 1, 0);
+    story.expire(1, 2, 2, 0);
+    story
+}
+
 #[test]
 fn a_log_is_found_again_where_it_was_told_to_begin_or_at_a_segment_before() {
-    for found in [0, 2, 3, 4] {
-        let mut story = three_segments();
-        story.start(1, 3, StartCause::DeleteRecords);
-        story.start(1, 4, StartCause::DeleteRecords);
+    for found in [0, 2, 4] {
+        let mut story = twice_later();
         story.kill(1);
         story.starts.insert(1, found);
         story.restart(1);
@@ -93,8 +99,7 @@ fn a_log_is_found_again_where_it_was_told_to_begin_or_at_a_segment_before() {
 #[test]
 fn a_log_that_is_found_to_begin_where_nobody_said_is_named() {
     for found in [1, 5, 6] {
-        let mut story = three_segments();
-        story.start(1, 4, StartCause::DeleteRecords);
+        let mut story = twice_later();
         story.kill(1);
         story.starts.insert(1, found);
         story.restart(1);
@@ -103,13 +108,140 @@ fn a_log_that_is_found_to_begin_where_nobody_said_is_named() {
 }
 
 #[test]
+fn after_a_stop_in_good_order_a_log_begins_where_it_was_told_to_and_holds_all() {
+    let told = |found: i64, keeps: i64, disk_failed: bool| {
+        let mut story = twice_later();
+        if disk_failed {
+            let (device, fault, path) = (String::new(), "write-error".to_owned(), "data/orders-0".to_owned());
+            story.world(World::DiskFault { node: NodeId(1), device, fault, path, phase: Phase::Struck });
+        }
+        story.stop(1);
+        story.power_off(1, keeps);
+        story.starts.insert(1, found);
+        story.restart(1);
+        story.violated()
+    };
+    assert_eq!(told(4, 8, false), Vec::<&str>::new());
+    assert_eq!(told(2, 8, false), ["recovery"], "its start was checkpointed");
+    assert_eq!(told(4, 6, false), ["recovery"], "it was flushed");
+    assert_eq!(told(2, 8, true), Vec::<&str>::new(), "a failed disk takes no checkpoint");
+    assert_eq!(told(4, 6, true), Vec::<&str>::new(), "nor a flush");
+}
+
+#[test]
+fn nothing_comes_back_that_was_deleted_before_power_was_lost() {
+    let told = |power: bool| {
+        let mut story = three_segments();
+        // It begins anew at 3, in a segment's middle, and then at 4.
+        story.cut(1, 0, TruncationCause::OutOfRange);
+        story.start(1, 3, StartCause::Leader);
+        story.start(1, 4, StartCause::Leader);
+        if power {
+            story.power_off(1, 0);
+        } else {
+            story.kill(1);
+        }
+        story.restart_empty_at(1, 4);
+        story.kill(1);
+        story.restart_empty_at(1, 3);
+        story.violated().contains(&"recovery")
+    };
+    assert!(told(true));
+    assert!(!told(false));
+}
+
+#[test]
+fn a_log_that_is_found_empty_behind_its_end_has_lost_all_that_it_held() {
+    let told = |holds: bool| {
+        let mut story = three_segments();
+        everywhere(&mut story, 3, 3);
+        // A cut takes it back to where it began, and its checkpoint still says 6.
+        story.cut(3, 0, TruncationCause::OutOfRange);
+        if holds {
+            story.replicate(1, 3);
+        }
+        story.kill(3);
+        story.restart_empty_at(3, 6);
+        story.violated().contains(&"recovery")
+    };
+    assert!(told(true));
+    assert!(!told(false));
+}
+
+#[test]
 fn what_stands_behind_the_start_must_be_found_unchanged() {
-    let mut story = three_segments();
-    story.start(1, 4, StartCause::DeleteRecords);
+    let mut story = twice_later();
     story.kill(1);
     story.logs.get_mut(&1).expect("it has one")[3].id += 1;
     story.restart(1);
     assert_eq!(story.violated(), ["recovery"]);
+}
+
+#[test]
+fn records_that_nobody_asked_to_delete_are_deleted_by_no_rule() {
+    let mut story = three_segments();
+    for node in 1..=3 {
+        story.start(node, 4, StartCause::DeleteRecords);
+    }
+    assert_eq!(story.finish_from(4).violated(), ["acked-survive", "retention-exact"]);
+}
+
+#[test]
+fn a_check_is_held_to_what_else_is_known() {
+    type Change = fn(&mut Observation);
+    let changes: [Change; 5] = [
+        |_| {},
+        |it| {
+            if let Observation::RetentionRan { high_watermark, .. } = it {
+                *high_watermark -= 1
+            }
+        },
+        |it| {
+            if let Observation::RetentionRan { retention_ms, .. } = it {
+                *retention_ms += 1
+            }
+        },
+        |it| {
+            if let Observation::RetentionRan { retention_bytes, .. } = it {
+                *retention_bytes = 1 << 20
+            }
+        },
+        |it| {
+            if let Observation::RetentionRan { wall_ms, .. } = it {
+                *wall_ms -= 2
+            }
+        },
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut story = three_segments();
+        story.expire(2, 0, 0, 0);
+        let ran = story.expire(1, 0, 0, 0);
+        story.change(ran, change);
+        let expected: &[&str] = if at == 0 { &[] } else { &["retention-exact"] };
+        assert_eq!(story.violated(), expected, "change {at}");
+    }
+}
+
+#[test]
+fn a_segment_is_as_old_as_the_newest_timestamp_that_was_appended_to_it() {
+    let told = |newest_ms: i64| {
+        let mut story = three_segments();
+        for stamp in [9, 7] {
+            let records = story.invoke(story::P, 1);
+            let batch = story.batch(records);
+            story.append(1, 1, story::Batch { stamp, ..batch });
+        }
+        let ran = story.expire(1, 0, 0, 0);
+        story.change(ran, |it| {
+            let Observation::RetentionRan { segments, .. } = it else { return };
+            let last = segments.len() - 1;
+            segments[last].newest_ms = newest_ms;
+            segments.truncate(last + 1);
+        });
+        story.standing("retention-exact")
+    };
+    assert_ne!(told(9), Standing::Violated);
+    assert_eq!(told(7), Standing::Violated);
 }
 
 #[test]
@@ -201,6 +333,54 @@ fn clients_alone_take_what_was_deleted_by_rule_for_no_loss() {
     let mut silent = story.history.clone();
     silent.entries.retain(|entry| !format!("{:?}", entry.event).contains("LogStartMoved"));
     assert!(seen(&silent).violated().contains(&"lost-write"), "{:?}", seen(&silent).violated());
+    // The same, where only followers begin later.
+    let mut others = story.history.clone();
+    others.entries.retain(|entry| {
+        let text = format!("{:?}", entry.event);
+        !(text.contains("Node(1)") || text.contains("NodeId(1)")) || !text.contains("LogStartMoved")
+    });
+    assert!(seen(&others).violated().contains(&"lost-write"), "{:?}", seen(&others).violated());
+}
+
+#[test]
+fn of_a_batch_in_whose_middle_a_leaders_log_begins_the_first_records_are_gone_and_the_last_are_not() {
+    let told = |first: i64| {
+        let mut story = three_segments();
+        // A spoilt answer tells node 2 to begin at 3, between the two records of a batch, and then it leads.
+        let (one, two) = (Party::Node(NodeId(1)), Party::Node(NodeId(2)));
+        story.corrupt(one, two, "fetch");
+        story.start(2, 3, StartCause::Leader);
+        story.lead(2, &[1, 2, 3], Election::Clean);
+        story.finish_from(first).violated()
+    };
+    assert_eq!(told(3), Vec::<&str>::new());
+    assert_eq!(told(4), ["acked-survive"], "the second record of that batch");
+}
+
+#[test]
+fn logs_that_part_below_the_start_of_one_that_never_led_are_compared() {
+    let told = |led: bool| {
+        let mut story = Story::new(SAFE);
+        story.produce(2);
+        story.change_isr(&[1, 3]);
+        let records = story.invoke(story::P, 1);
+        let stale = story.batch(records);
+        story.store(2, story::Batch { base: 2, epoch: 1, ..stale }, true);
+        story.lead(3, &[1, 3], Election::Clean);
+        story.produce(1);
+        story.roll(3);
+        story.roll(1);
+        story.produce(1);
+        let deletes = if led { 3 } else { 1 };
+        story.node(1, Observation::BecameFollower { tp: TP, leader_epoch: 2, leader: Some(NodeId(3)) });
+        story.mark(1, 2, 4, false);
+        story.expire(deletes, 1, 1, 0);
+        let later = story.logs[&3].last().expect("it was produced").clone();
+        story.store(2, later, false);
+        story.violated().contains(&"log-matching")
+    };
+    assert!(!told(true));
+    assert!(told(false));
 }
 
 #[test]

@@ -39,6 +39,19 @@ fn bad_input_gives_exit_2_and_one_message_with_the_nearest_name() {
 }
 
 #[test]
+fn a_guard_that_no_campaign_can_meet_is_not_hunted_and_lists_say_why() {
+    let told = |args: &[&str]| String::from_utf8(klamm(args).stdout).unwrap();
+    for guard in klamm_base::Guard::ALL {
+        let why = klamm_scenarios::campaign::out_of_reach(guard);
+        let listed = told(&["list", "guards"]).lines().find(|line| line.starts_with(guard.name())).unwrap().to_owned();
+        assert_eq!(why.is_some(), listed.contains("not hunted: "), "{listed}");
+        let Some(why) = why else { continue };
+        assert!(refused(&["bugs", "--guard", guard.name()]).contains(why), "{guard}");
+        assert!(told(&["explain", guard.name()]).contains(why), "{guard}");
+    }
+}
+
+#[test]
 fn a_wrong_script_is_refused_with_file_line_value_and_the_nearest_name() {
     let path = file("bad.toml", "duration = \"-2s\"\n");
     assert!(

@@ -132,7 +132,8 @@ pub enum Observation {
     /// its batches.
     LogLoaded { tp: TopicPartition, log_start: i64, log_end: i64, digest: u64 },
     /// A batch is in the log (in the page cache, not yet durable): seen at the write's completion. It stands in `bytes` bytes
-    /// at `position` of its segment's file, which begins anew at 0 with each segment.
+    /// at `position` of its segment's file, which begins anew at 0 with each segment. `max_timestamp` is the greatest of its
+    /// records', in milliseconds; -1 is none.
     Appended {
         tp: TopicPartition,
         base_offset: i64,
@@ -144,6 +145,7 @@ pub enum Observation {
         bytes: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         producer: Option<Sequences>,
+        max_timestamp: i64,
     },
     /// What the log that was just loaded knows of producers, by rising id.
     ProducersLoaded { tp: TopicPartition, producers: Vec<ProducerFact> },
@@ -184,7 +186,8 @@ pub enum Observation {
     },
     /// A fetch by a consumer is being answered with records `from..to`, under this high watermark.
     FetchServed { tp: TopicPartition, from: i64, to: i64, high_watermark: i64 },
-    /// The active controller committed a topic.
+    /// The active controller committed a topic. What it keeps is -1 where it deletes nothing by that; `compacted`: its
+    /// `cleanup.policy` names `compact`.
     TopicCreated {
         topic: Uuid,
         name: String,
@@ -192,6 +195,9 @@ pub enum Observation {
         replication: i16,
         min_insync_replicas: i32,
         unclean: bool,
+        retention_ms: i64,
+        retention_bytes: i64,
+        compacted: bool,
     },
     /// The active controller committed a partition's state.
     PartitionChanged {

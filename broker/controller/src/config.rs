@@ -24,6 +24,8 @@ pub struct ControllerConfig {
     pub min_insync_replicas: i32,
     /// Checks one topic setting (key, value); the text of an error reaches the client with INVALID_CONFIG (40).
     pub topic_config_check: fn(&str, &str) -> Result<(), String>,
+    /// Settings of the logs of topics that say nothing; only observed, brokers enforce them.
+    pub topic_log: LogConfig,
     /// Settings of the metadata log.
     pub log: LogConfig,
     /// Its directory, `…/__cluster_metadata-0`.
@@ -43,6 +45,7 @@ impl ControllerConfig {
             default_replication_factor: 1,
             min_insync_replicas: 1,
             topic_config_check: |_, _| Ok(()),
+            topic_log: LogConfig::default(),
             log: LogConfig::default(),
             dir,
         }

@@ -4,6 +4,7 @@ use crate::draft::unclean_allowed;
 use crate::image::TOPIC_RESOURCE;
 use crate::{ControllerConfig, MetadataImage};
 use klamm_base::{Election, NodeId, Observation, TopicPartition};
+use klamm_log::LogConfig;
 use klamm_quorum::CommittedBatch;
 use klamm_wire::messages::{BrokerRegistrationChangeRecord, PartitionRecord, TopicRecord};
 use klamm_wire::metadata::MetadataRecord;
@@ -104,6 +105,7 @@ fn topic_created(config: &ControllerConfig, topic: &TopicRecord, rest: &[Metadat
             _ => {}
         }
     }
+    let (retention_ms, retention_bytes, compacted) = kept(&image, config, &topic.name);
     let min_insync = image.topic_config(&topic.name, "min.insync.replicas").and_then(|value| value.parse().ok());
     Observation::TopicCreated {
         topic: topic.topic_id,
@@ -112,7 +114,25 @@ fn topic_created(config: &ControllerConfig, topic: &TopicRecord, rest: &[Metadat
         replication: partitions.first().map_or(0, |partition| partition.replicas.len() as i16),
         min_insync_replicas: min_insync.unwrap_or(config.min_insync_replicas),
         unclean: unclean_allowed(&image, config, &topic.name),
+        retention_ms,
+        retention_bytes,
+        compacted,
     }
+}
+
+/// For how long a topic keeps its records and how many bytes of them, -1 where it deletes nothing by that; and whether it is
+/// compacted.
+fn kept(image: &MetadataImage, config: &ControllerConfig, topic: &str) -> (i64, i64, bool) {
+    let LogConfig { delete, compact, retention_ms, retention_bytes, .. } = config.topic_log;
+    let policy = image.topic_config(topic, "cleanup.policy");
+    let names = |word: &str| policy.map(|policy| policy.split(',').any(|one| one.trim() == word));
+    let number = |key: &str| image.topic_config(topic, key).and_then(|value| value.parse::<i64>().ok());
+    let compacted = names("compact").unwrap_or(compact);
+    if !names("delete").unwrap_or(delete) {
+        return (-1, -1, compacted);
+    }
+    let (ms, bytes) = (number("retention.ms"), number("retention.bytes"));
+    (ms.unwrap_or(retention_ms), bytes.unwrap_or(retention_bytes), compacted)
 }
 
 /// A broker that shuts down may not lead any more, either.

@@ -189,6 +189,7 @@ fn appended(tp: TopicPartition, entry: &Entry, as_leader: bool) -> Observation {
         position: entry.position,
         bytes: entry.size,
         producer: entry.stamp.map(Stamp::sequences),
+        max_timestamp: entry.max_timestamp,
     }
 }
 

@@ -46,6 +46,7 @@ fn the_end_moves_at_the_completion_of_the_write() {
             ref other => panic!("{other:?}"),
         },
         producer: None,
+        max_timestamp: 1_000,
     };
     assert_eq!(seen[1], Observation::ProducersLoaded { tp: TP, producers: Vec::new() });
     assert_eq!(seen[2..], [appended]);

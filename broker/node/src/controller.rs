@@ -44,6 +44,7 @@ impl Node {
             default_replication_factor: self.config.replication_factor,
             min_insync_replicas: self.config.topic.min_insync_replicas,
             topic_config_check: |key, value| TOPIC.check_one(key, value).map_err(|error| error.to_string()),
+            topic_log: self.config.topic.log,
             log: self.config.metadata_log,
             ..ControllerConfig::new(self.config.node, self.config.cluster_id.clone(), dir)
         };

@@ -525,6 +525,13 @@ fn without_truncation_by_epoch_some_of_them_are_lost() {
 }
 
 #[test]
+fn without_the_epoch_of_a_followers_last_record_some_logs_stay_apart() {
+    let guards = Guards::without(&[Guard::RecordEpochs]);
+    let found = (0..SEEDS).filter(|seed| run(*seed, guards).judge() != (0, 0, false)).count();
+    assert!(found > 0, "the guard protects from nothing");
+}
+
+#[test]
 fn after_power_losses_all_logs_become_equal() {
     for seed in 0..SEEDS {
         let mut swarm = Swarm::new(seed, Guards::default());

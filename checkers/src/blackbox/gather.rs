@@ -8,7 +8,7 @@
 use super::Settings;
 use super::operations::{Does, Ended, FOREIGN, Key, NO_OFFSET, Numbers, Op, Operations, Process, Record};
 use crate::{Event, History, World};
-use klamm_base::{ClientId, ClientKind, ClientRecord, Observation, Outcome, Source, TopicPartition, Uuid};
+use klamm_base::{ClientId, ClientKind, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A history in which something happens that cannot: an operation that ends before it begins.
@@ -86,6 +86,9 @@ struct Gather {
     sending: Vec<Sending>,
     /// Keys that a final reading read to its end.
     finals: BTreeMap<u32, Vec<TopicPartition>>,
+    /// Where the log of each node begins, and who leads.
+    starts: BTreeMap<(TopicPartition, NodeId), i64>,
+    leaders: BTreeMap<TopicPartition, (i32, NodeId)>,
 }
 
 impl Operations {
@@ -103,6 +106,8 @@ impl Operations {
             odd: BTreeMap::new(),
             sending: Vec::new(),
             finals: final_readers(history),
+            starts: BTreeMap::new(),
+            leaders: BTreeMap::new(),
         };
         let mut end = (0, 0);
         for (entry, fact) in history.entries.iter().enumerate() {
@@ -116,14 +121,8 @@ impl Operations {
                 Event::Stack { source: Source::Client(client), observation } => {
                     gather.told(now, client.0, observation).map_err(broken)?;
                 }
-                Event::Stack { observation: Observation::TopicCreated { topic, name, .. }, .. } => {
-                    gather.named(*topic, name);
-                }
-                // Whether it may is the properties' affair.
-                Event::Stack { observation: Observation::LogStartMoved { tp, to, .. }, .. } => {
-                    gather.begins(*tp, *to);
-                }
-                _ => {}
+                Event::Stack { source: Source::Node(node), observation } => gather.known(*node, observation),
+                Event::World(_) => {}
             }
         }
         gather.finish(end);
@@ -170,11 +169,32 @@ impl Gather {
         }
     }
 
-    /// Clients are not told why they cannot have what stood below.
-    fn begins(&mut self, tp: TopicPartition, to: i64) {
-        let key = self.key(tp);
-        let begins = self.operations.begins.entry(key).or_default();
-        *begins = to.max(*begins);
+    /// What nodes tell that clients are not told: topics' names, and why they cannot have what stood below a leader's start.
+    /// Whether a log may begin there is the properties' affair.
+    fn known(&mut self, node: NodeId, observation: &Observation) {
+        match observation {
+            Observation::TopicCreated { topic, name, .. } => self.named(*topic, name),
+            Observation::LogStartMoved { tp, to, .. } => self.begins(*tp, node, *to),
+            Observation::LogLoaded { tp, log_start, .. } => drop(self.starts.insert((*tp, node), *log_start)),
+            Observation::BecameLeader { tp, leader_epoch, .. } => {
+                if self.leaders.get(tp).is_none_or(|(epoch, _)| epoch < leader_epoch) {
+                    self.leaders.insert(*tp, (*leader_epoch, node));
+                }
+                let start = self.starts.get(&(*tp, node)).copied().unwrap_or(0);
+                self.begins(*tp, node, start);
+            }
+            _ => {}
+        }
+    }
+
+    /// Only a leader's start keeps clients from what stands below.
+    fn begins(&mut self, tp: TopicPartition, node: NodeId, to: i64) {
+        self.starts.insert((tp, node), to);
+        if to > 0 && self.leaders.get(&tp).is_some_and(|(_, leader)| *leader == node) {
+            let key = self.key(tp);
+            let begins = self.operations.begins.entry(key).or_default();
+            *begins = to.max(*begins);
+        }
     }
 
     fn started(&mut self, client: u32, name: &str, kind: ClientKind) {

@@ -31,6 +31,58 @@ pub(crate) enum HarmKind {
     Frame,
     /// It was copied from a harmed source, or after a spoilt frame.
     Fed,
+    /// The checkpoint of where the log begins says something else than was written: the next load may begin elsewhere.
+    Begin(Damage),
+    /// The recovery point may be too high: after lost power the next load believes what was never synced.
+    Trusted(Damage),
+    /// Where epochs begin whose records compaction took is told by a file alone: the next load believes it, for good.
+    Epochs(Damage),
+}
+
+/// A file beside the batches that a load believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// `log-start-offset-checkpoint`
+    LogStarts,
+    /// `recovery-point-offset-checkpoint`
+    RecoveryPoints,
+    /// `leader-epoch-checkpoint`
+    LeaderEpochs,
+}
+
+impl Beside {
+    /// The one that this damage spoils. What a failed sync forgot of a file that is still to take the old one's place its writer
+    /// was told: it stays what it is. All other files are made anew from the logs.
+    pub fn of(file: &str, damage: Damage) -> Option<Beside> {
+        let name = file.strip_suffix(".tmp").unwrap_or(file);
+        match (name, damage) {
+            (_, Damage::Partial | Damage::Removed | Damage::Wiped | Damage::NamesNotDurable) => None,
+            (_, Damage::Forgotten) if name != file => None,
+            ("log-start-offset-checkpoint", _) => Some(Beside::LogStarts),
+            ("recovery-point-offset-checkpoint", _) => Some(Beside::RecoveryPoints),
+            ("leader-epoch-checkpoint", _) => Some(Beside::LeaderEpochs),
+            _ => None,
+        }
+    }
+}
+
+/// A load as harms see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub at: u32,
+    /// The entry at which the machine lost power since the load before.
+    pub power_lost: Option<u32>,
+    /// It begins elsewhere than it was told to.
+    pub moved: bool,
+    /// All below was synced.
+    pub flushed: i64,
+}
+
+impl Load {
+    /// Power was lost after this entry.
+    fn lost_after(&self, at: u32) -> bool {
+        self.power_lost.is_some_and(|lost| lost > at)
+    }
 }
 
 /// One harm of one node's copy of a partition.
@@ -72,9 +124,17 @@ impl Harm {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     base: i64,
-    next: i64,
+    pub next: i64,
     position: u32,
     bytes: u32,
+    /// The batch.
+    id: VersionId,
+    /// The offset at which its segment begins.
+    pub opens: i64,
+    /// The greatest timestamp in its segment up to it, milliseconds, if there is any.
+    pub newest: Option<i64>,
+    /// Of all that stands before it in its segment was told too.
+    whole: bool,
 }
 
 impl Place {
@@ -83,24 +143,35 @@ impl Place {
         self.position == 0 && self.base == offset
     }
 
-    /// It is that of the batch at these offsets.
-    pub fn covers(&self, base: i64, last: i64) -> bool {
-        (self.base, self.next) == (base, last.saturating_add(1))
+    /// It is that of this batch, and all of its segment up to it is known.
+    pub fn is_known(&self, id: VersionId) -> bool {
+        self.whole && self.id == id
     }
 
-    /// Bytes of the batch.
-    pub fn len(&self) -> u64 {
-        u64::from(self.bytes)
+    /// Bytes of its segment up to its end.
+    pub fn ends(&self) -> u64 {
+        u64::from(self.position) + u64::from(self.bytes)
     }
 }
 
 impl LogModel {
-    /// A batch was written there.
-    pub fn place(&mut self, (base, last): (i64, i64), position: u32, bytes: u32) {
+    /// A batch was written there: its last one, of these offsets.
+    fn place(&mut self, (base, last): (i64, i64), (position, bytes): (u32, u32), max_timestamp: i64) {
         while self.places.last().is_some_and(|last| last.base >= base) {
             self.places.pop();
         }
-        self.places.push(Place { base, next: last.saturating_add(1), position, bytes });
+        let (id, before) = match self.path[..] {
+            [.., before, id] => (id, Some(before)),
+            [id] => (id, None),
+            [] => unreachable!("it was appended"),
+        };
+        let follows = |place: &&Place| place.ends() == u64::from(position) && Some(place.id) == before;
+        let before = self.places.last().filter(|_| position > 0).filter(follows);
+        let newest = before.and_then(|before| before.newest).max((max_timestamp >= 0).then_some(max_timestamp));
+        let whole = position == 0 || before.is_some_and(|before| before.whole);
+        let opens = before.map_or(base, |before| before.opens);
+        let next = last.saturating_add(1);
+        self.places.push(Place { base, next, position, bytes, id, opens, newest, whole });
     }
 
     /// Where the batch that begins at `base` stands.
@@ -171,17 +242,17 @@ impl Partition {
         self.harms.push(Harm { unchecked, pending, ..Harm::new(node, kind, (from, to), at) });
     }
 
-    /// A checkpoint of this node says something else than was written, of any partition: the next load may begin or end
-    /// elsewhere, and take for committed what is not.
-    pub fn misguide(&mut self, node: NodeIndex, damage: Damage, (at, at_ns): (u32, u64)) {
-        let kind = match damage {
-            Damage::NotDurable => HarmKind::Undurable,
-            Damage::Partial | Damage::Removed | Damage::NamesNotDurable => return,
-            _ => HarmKind::Gone,
+    /// A file beside this log says something else than was written.
+    pub fn misguide(&mut self, node: NodeIndex, beside: Beside, damage: Damage, at: (u32, u64)) {
+        let kind = match beside {
+            Beside::LogStarts => HarmKind::Begin(damage),
+            Beside::RecoveryPoints => HarmKind::Trusted(damage),
+            // Of a log without gaps the batches tell all epochs.
+            Beside::LeaderEpochs if !self.compacted => return,
+            Beside::LeaderEpochs => HarmKind::Epochs(damage),
         };
         if self.log(node).is_some() {
-            let (from, to) = (i64::MIN, i64::MAX);
-            self.harms.push(Harm::new(node, kind, (from, to), (at, at_ns)));
+            self.harms.push(Harm::new(node, kind, (i64::MIN, i64::MAX), at));
         }
     }
 
@@ -199,7 +270,7 @@ impl Partition {
         let within = |harm: &&Harm| match harm.kind {
             HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.unchecked,
             HarmKind::Fed => true,
-            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+            _ => false,
         };
         self.harms.iter().filter(|harm| harm.is_on(node)).find(within).copied()
     }
@@ -213,8 +284,14 @@ impl Partition {
     }
 
     /// A batch was announced: damage that came before its announcement learns whether it is the batch's.
-    pub fn announced(&mut self, node: NodeIndex, (base, last): (i64, i64), position: u32, bytes: u32) {
-        self.log_mut(node).place((base, last), position, bytes);
+    pub fn announced(
+        &mut self,
+        node: NodeIndex,
+        (base, last): (i64, i64),
+        (position, bytes): (u32, u32),
+        max_timestamp: i64,
+    ) {
+        self.log_mut(node).place((base, last), (position, bytes), max_timestamp);
         let (begins, ends) = (u64::from(position), u64::from(position) + u64::from(bytes));
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node) && base >= harm.from) {
             match harm.pending {
@@ -235,27 +312,42 @@ impl Partition {
         self.harms.push(Harm::new(follower, HarmKind::Frame, (from, i64::MAX), (at, at_ns)));
     }
 
-    /// Damage that may be why a node counts its segments, or what is committed, otherwise than it should.
+    /// Damage that may be why a node counts its segments otherwise than it should, or knows something else of producers: what its
+    /// last load met, what it was fed, or a frame of late. What it has in memory no damage of its disk reaches.
     pub fn harm_of_start(&self, node: NodeIndex, now_ns: u64) -> Option<Harm> {
-        let tells = |harm: &&Harm| harm.is_on(node) && (harm.kind != HarmKind::Frame || is_fresh(harm, now_ns));
-        self.harms.iter().find(tells).copied()
+        let loaded = self.log(node).map_or(0, |log| log.loaded);
+        let tells = |harm: &&Harm| match harm.kind {
+            HarmKind::Fed => harm.in_force(),
+            HarmKind::Frame => harm.in_force() && is_fresh(harm, now_ns),
+            HarmKind::Undurable | HarmKind::Epochs(_) => false,
+            HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Gone | HarmKind::Begin(_) | HarmKind::Trusted(_) => {
+                harm.at < loaded && (harm.in_force() || harm.until == loaded)
+            }
+        };
+        self.harms.iter().filter(|harm| harm.node == node).find(tells).copied()
     }
 
-    /// What excuses a load that brings back less than there was, or something else, from its first offset on. `power_lost`:
-    /// the entry at which the machine lost power since the load before.
-    pub fn harm_of_load(&self, node: NodeIndex, power_lost: Option<u32>) -> Option<Harm> {
+    /// What excuses a load that brings back less than there was, or something else, from its first offset on.
+    pub fn harm_of_load(&self, node: NodeIndex, load: Load) -> Option<Harm> {
         let tells = |harm: &&Harm| match harm.kind {
             HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Gone | HarmKind::Fed => true,
-            HarmKind::Undurable => power_lost.is_some_and(|lost| lost > harm.at),
-            HarmKind::Frame => false,
+            HarmKind::Undurable => load.lost_after(harm.at),
+            HarmKind::Begin(_) => load.moved && shows(harm, load),
+            HarmKind::Trusted(_) => load.power_lost.is_some() && shows(harm, load),
+            HarmKind::Frame | HarmKind::Epochs(_) => false,
         };
-        self.harms.iter().filter(|harm| harm.is_on(node)).filter(tells).min_by_key(|harm| harm.from).copied()
+        // What was synced is there, however high a recovery point is.
+        let reach = |harm: &Harm| match harm.kind {
+            HarmKind::Trusted(_) => Harm { from: load.flushed, ..*harm },
+            _ => *harm,
+        };
+        self.harms.iter().filter(|harm| harm.is_on(node)).filter(tells).map(reach).min_by_key(|harm| harm.from)
     }
 
     /// A log was loaded and ends at `end`: what a load cut away, and what was read wrongly then, harms no longer. If it is
     /// not what was there, though, a load that read wrongly took something else for the log: what is written behind that
     /// stands where no later load need find it.
-    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, power_lost: Option<u32>, at: u32, differs: bool) {
+    pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, load: Load, differs: bool) {
         let start = self.log(node).map_or(0, |log| log.start);
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
             if differs && harm.kind == HarmKind::Shown(Damage::Misread) {
@@ -266,18 +358,29 @@ impl Partition {
                 harm.to = i64::MAX;
             }
             // Power took what it could. A load looks at no checksum of what it believes to be synced: it may show later.
-            let taken = harm.kind == HarmKind::Undurable && power_lost.is_some_and(|lost| lost > harm.at);
+            let taken = harm.kind == HarmKind::Undurable && load.lost_after(harm.at);
             let of_bytes = harm.to != i64::MAX || harm.pending.is_some();
             if taken && of_bytes && harm.from < end && harm.to > start {
                 harm.kind = HarmKind::Shown(Damage::NotDurable);
+                continue;
+            }
+            let trusted = matches!(harm.kind, HarmKind::Trusted(_)) && load.power_lost.is_some() && shows(harm, load);
+            if let HarmKind::Trusted(damage) = harm.kind
+                && trusted
+                && load.flushed < end
+            {
+                (harm.kind, harm.from, harm.unchecked) = (HarmKind::Shown(damage), load.flushed, true);
                 continue;
             }
             let over = match harm.kind {
                 HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
                 HarmKind::Undurable => taken || harm.from >= end,
                 HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed => harm.from >= end,
+                HarmKind::Begin(_) => shows(harm, load),
+                HarmKind::Trusted(_) => trusted,
+                HarmKind::Epochs(_) => false,
             };
-            harm.until = if over { at } else { harm.until };
+            harm.until = if over { load.at } else { harm.until };
         }
     }
 
@@ -295,7 +398,7 @@ impl Partition {
 
     /// Why a replica may append at `base` what its leader never wrote there; the replica's copy is harmed from there on.
     pub fn fed(&mut self, node: NodeIndex, base: i64, last: i64, now_ns: u64, at: u32) -> Option<Harm> {
-        let own = |harm: &&Harm| harm.is_on(node) && harm.from <= base && !matches!(harm.kind, HarmKind::Undurable);
+        let own = |harm: &&Harm| harm.is_on(node) && harm.from <= base && !harm.kind.is_beside();
         let frame = |harm: &&Harm| harm.kind != HarmKind::Frame || is_fresh(harm, now_ns);
         let own = self.harms.iter().filter(own).find(frame).copied();
         let found = own.or_else(|| self.harmed_source(node, base, last, now_ns))?;
@@ -308,6 +411,13 @@ impl Partition {
         Some(found)
     }
 
+    /// A wrong file of epochs, in which some replica may have been told wrongly where to cut.
+    pub fn wrong_epochs(&self) -> Option<Harm> {
+        let loaded = |harm: &Harm| self.log(harm.node).is_some_and(|log| log.loaded > harm.at);
+        let tells = |harm: &&Harm| matches!(harm.kind, HarmKind::Epochs(_)) && harm.in_force() && loaded(harm);
+        self.harms.iter().find(tells).copied()
+    }
+
     /// Damage in another replica's copy of these offsets, which this one may have been fed from.
     pub fn harmed_source(&self, node: NodeIndex, base: i64, last: i64, now_ns: u64) -> Option<Harm> {
         let source = |harm: &&Harm| match harm.kind {
@@ -315,7 +425,7 @@ impl Partition {
             HarmKind::Shown(Damage::Misread) if !is_fresh(harm, now_ns) => false,
             HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= last && base < harm.to,
             HarmKind::Fed => harm.from <= last,
-            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+            _ => false,
         };
         self.harms.iter().find(source).copied()
     }
@@ -362,7 +472,7 @@ impl Partition {
         let met = |harm: &&Harm| match harm.kind {
             HarmKind::Shown(_) | HarmKind::Hidden(_) => harm.from <= offset && offset < harm.to,
             HarmKind::Fed => harm.from <= offset,
-            HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+            _ => false,
         };
         // What was read wrongly once is sound at rest.
         let stays = |harm: &&Harm| harm.in_force() && harm.kind != HarmKind::Shown(Damage::Misread);
@@ -374,9 +484,10 @@ impl Partition {
     /// offset any that is still there.
     pub fn harm_that_blocks(&self, offset: Option<i64>) -> Option<Harm> {
         let blocks = |harm: &&Harm| match harm.kind {
-            HarmKind::Shown(Damage::Misread) | HarmKind::Undurable | HarmKind::Gone | HarmKind::Frame => false,
+            HarmKind::Shown(Damage::Misread) => false,
             HarmKind::Shown(_) | HarmKind::Hidden(_) => offset.is_none_or(|at| harm.from <= at && at < harm.to),
             HarmKind::Fed => offset.is_none_or(|at| harm.from <= at),
+            _ => false,
         };
         self.harms.iter().filter(|harm| harm.in_force()).find(blocks).copied()
     }
@@ -386,6 +497,22 @@ impl Partition {
         self.version_mut(id).destroyed.insert(node);
         self.blame.insert(id, harm.at);
     }
+}
+
+impl HarmKind {
+    /// It lies in no byte that stands in the log now.
+    fn is_beside(self) -> bool {
+        matches!(self, HarmKind::Undurable | HarmKind::Begin(_) | HarmKind::Trusted(_) | HarmKind::Epochs(_))
+    }
+}
+
+/// What a lying sync promised of a file is there until power is lost.
+fn shows(harm: &Harm, load: Load) -> bool {
+    let only_by_power = match harm.kind {
+        HarmKind::Begin(damage) | HarmKind::Trusted(damage) | HarmKind::Epochs(damage) => damage == Damage::NotDurable,
+        _ => false,
+    };
+    !only_by_power || load.lost_after(harm.at)
 }
 
 fn is_fresh(harm: &Harm, now_ns: u64) -> bool {

@@ -111,6 +111,8 @@ pub(crate) struct LogModel {
     pub life: u32,
     /// Whether anything was ever told of this log.
     pub known: bool,
+    /// Its broker leads, as far as that knows.
+    pub leads: bool,
     /// The leader's current view of its ISR: an index into the partition's views.
     pub view: Option<usize>,
     /// Where each batch stands in its file, by ascending offset; above `end` of no meaning.

@@ -13,6 +13,7 @@ mod witnesses;
 
 pub(crate) use clients::{Client, Sending, Sent, Word};
 pub(crate) use harm::Harm;
+use harm::{Beside, Load};
 pub(crate) use log::{AppendFault, Commit, Cut, Fate, LogModel, Mark, Reload, Version, VersionId};
 pub(crate) use loss::{Cause, Decision, Setting};
 pub(crate) use partition::{Changes, Partition};
@@ -21,10 +22,10 @@ pub(crate) use starts::{StartFault, TooEarly};
 use witnesses::{Astray, Witnesses};
 
 use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
-use crate::{Counts, Damage, Entry, Event, Party, World};
+use crate::{Counts, Damage, Entry, Event, Party, Phase, World};
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
 use partition::{Final, Stored};
-use starts::Check;
+use starts::{Check, Limits};
 use std::collections::BTreeMap;
 
 /// A topic as the controller made it.
@@ -33,6 +34,8 @@ pub(crate) struct Topic {
     pub name: String,
     pub min_insync: i32,
     pub unclean: bool,
+    pub limits: Limits,
+    pub compacted: bool,
 }
 
 /// What the world did to a node last, as entries plus one; 0: never.
@@ -49,14 +52,20 @@ pub(crate) struct Machine {
     pub left_out: bool,
     /// Entry at which the world last made its wall clock wrong.
     pub clock_off: Option<u32>,
+    /// The life that last ended in good order, and no fault of a disk had struck in it.
+    pub stopped_well: Option<u32>,
+    /// The life in which a fault of a disk struck last.
+    disk_struck: Option<u32>,
 }
 
 impl Machine {
     fn note(&mut self, at: u32, world: &World) {
         match world {
             World::ClockSet { offset_ms, .. } if *offset_ms != 0 => self.clock_off = Some(at),
-            World::Disturbed { what, .. } if what.starts_with("its wall clock") => {
-                self.clock_off = Some(at);
+            World::ClockWrong { .. } => self.clock_off = Some(at),
+            World::DiskFault { phase: Phase::Struck, .. } => self.disk_struck = Some(self.incarnation),
+            World::Stopped { in_order: true, .. } if self.disk_struck != Some(self.incarnation) => {
+                self.stopped_well = Some(self.incarnation);
             }
             World::HostStarted { .. } | World::Restarted { .. } => self.is_down = false,
             World::Killed { .. } | World::PoweredOff { .. } => self.is_down = true,
@@ -163,6 +172,7 @@ pub(crate) enum Effect {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
     pub known: bool,
+    pub start: i64,
     pub end: i64,
     pub flushed: i64,
     /// Power was lost since the last load.
@@ -256,7 +266,7 @@ impl Ledger {
     fn open(&mut self, tp: TopicPartition) -> usize {
         let mut part = Partition::new(tp);
         if let Some(topic) = self.topics.get(&tp.topic) {
-            (part.min_insync, part.unclean_permitted) = (topic.min_insync, topic.unclean);
+            part.settle(topic);
         }
         self.parts.push(part);
         self.by_tp.insert(tp, self.parts.len() - 1);
@@ -336,16 +346,20 @@ impl Ledger {
                     partition.unname(node, of_a_log, (at, self.now_ns));
                 }
             }
-            // Where a log begins and from where on it is recovered stand in no log, and under no checksum.
-            _ if file.trim_end_matches(".tmp").ends_with("-offset-checkpoint") => {
-                self.parts.iter_mut().for_each(|part| part.misguide(node, kind, (at, self.now_ns)));
-            }
-            // Without these a node does not know who it is. All other files are made anew from the logs.
-            _ if matches!(kind, Damage::Removed | Damage::Wiped) => {}
-            _ if ["meta.properties", "quorum-state"].contains(&file.trim_end_matches(".tmp")) => {
-                self.unfit.insert(node.0, (at, kind));
-            }
-            _ => {}
+            (only, _) => self.damaged_beside(at, node, file, only, kind),
+        }
+    }
+
+    /// A file is damaged that is no log's bytes: of this partition only, or of all in its directory.
+    fn damaged_beside(&mut self, at: u32, node: NodeIndex, file: &str, only: Option<TopicPartition>, kind: Damage) {
+        // Without these a node does not know who it is.
+        let is_own = ["meta.properties", "quorum-state"].contains(&file.trim_end_matches(".tmp"));
+        if is_own && !matches!(kind, Damage::Removed | Damage::Wiped) {
+            self.unfit.insert(node.0, (at, kind));
+        }
+        let Some(beside) = Beside::of(file, kind) else { return };
+        for part in self.parts.iter_mut().filter(|part| only.is_none_or(|tp| tp == part.tp)) {
+            part.misguide(node, beside, kind, (at, self.now_ns));
         }
     }
 
@@ -427,6 +441,7 @@ impl Ledger {
                 position,
                 bytes,
                 producer,
+                max_timestamp,
             } => {
                 let (base, last) = (*base_offset, (*last_offset).max(*base_offset));
                 let part = self.part(*tp);
@@ -434,7 +449,7 @@ impl Ledger {
                 let partition = &mut self.parts[part];
                 let (version, fresh, fault) = partition.append(node, stored, *as_leader, at);
                 let slip = if fresh { partition.slipped(node, version) } else { None };
-                partition.announced(node, (base, last), *position, *bytes);
+                partition.announced(node, (base, last), (*position, *bytes), *max_timestamp);
                 let odd = fault.is_some() || (fresh && !as_leader);
                 // A hole is as strange as what stands behind it.
                 let from = if let Some(AppendFault::Gap { end }) = fault { end.min(base) } else { base };
@@ -448,6 +463,7 @@ impl Ledger {
                 partition.truncate(node, *to, *cause, at, &mut self.changes.removed);
                 let harm = partition.spoilt_frame(node, self.now_ns).or_else(|| partition.fed_by(node));
                 let harm = harm.or_else(|| partition.harmed_source(node, end, end, self.now_ns));
+                let harm = harm.or_else(|| partition.wrong_epochs());
                 if let Some(harm) = harm {
                     self.changes.removed.iter().for_each(|id| partition.destroy(*id, node, harm));
                 }
@@ -487,33 +503,26 @@ impl Ledger {
         if machine.clock_off.is_none() {
             self.wall_ms.get_or_insert(wall.saturating_sub(since_ms));
         }
-        let true_ms = self.wall_ms.map(|began| began.saturating_add(since_ms)).filter(|_| machine.clock_off.is_some());
+        let true_ms = self.wall_ms.map(|began| began.saturating_add(since_ms));
+        // A millisecond may begin between the two.
+        let is_late = |true_ms: i64| machine.clock_off.is_none() && true_ms.abs_diff(wall) > 1;
         let partition = &mut self.parts[part];
         let (fault, early) = match observation {
             Observation::LogStartMoved { to, cause, .. } => (partition.start_moved(node, *to, *cause, at), None),
-            Observation::RetentionRan {
-                high_watermark,
-                log_start,
-                retention_ms,
-                retention_bytes,
-                segments,
-                deleted,
-                ..
-            } => {
-                let (high_watermark, log_start, deleted) = (*high_watermark, *log_start, *deleted);
-                let (retention_ms, retention_bytes) = (*retention_ms, *retention_bytes);
-                let wall_ms = wall;
-                let check =
-                    Check { wall_ms, high_watermark, log_start, retention_ms, retention_bytes, segments, deleted };
+            told => {
+                let check = Check::told(told);
                 let fault = partition.expired(node, &check);
+                let true_ms = true_ms.filter(|_| machine.clock_off.is_some());
                 (fault, true_ms.and_then(|true_ms| partition.too_early(node, &check, true_ms, machine)))
             }
-            other => unreachable!("{other:?} is no start"),
         };
         let excuse = fault.and_then(|_| partition.harm_of_start(node, self.now_ns)).map(|harm| harm.at);
-        if excuse.is_some() {
+        // Damage may say how much goes, but what was never committed is not its to give.
+        if excuse.is_some() && fault != Some(StartFault::Uncommitted) {
             partition.deleted_by_damage(node);
         }
+        let other_time = || true_ms.filter(|it| is_late(*it)).map(|true_ms| StartFault::OtherTime { true_ms });
+        let fault = fault.or_else(other_time);
         Effect::Started { part, node, fault, excuse, early }
     }
 
@@ -523,17 +532,24 @@ impl Ledger {
         let partition = &mut self.parts[part];
         let known = partition.log(node).is_some();
         let log = partition.log_mut(node);
-        let power_lost = machine.powered_off > log.loaded + 1;
-        let (was, flushed) = (log.end, log.flushed);
-        let lost_at = power_lost.then(|| machine.powered_off - 1);
+        let (starts, was, flushed) = (log.starts.now, log.end, log.flushed);
+        let lost_at = (machine.powered_off > log.loaded + 1).then(|| machine.powered_off - 1);
+        // What stopped in good order is synced and checkpointed.
+        let whole = known && machine.stopped_well == Some(log.life);
+        let power_lost = lost_at.is_some() && !whole;
         let life = std::mem::replace(&mut log.life, machine.incarnation);
         if let Some((_, at, at_ns)) = machine.device_wiped.filter(|(wiped, ..)| *wiped >= life) {
             partition.gone(node, at, at_ns);
         }
-        let harm = partition.harm_of_load(node, lost_at);
+        let load = Load { at, power_lost: lost_at, moved: start != starts, flushed };
+        let harm = partition.harm_of_load(node, load);
         let harmed = harm.map(|harm| (harm.from, harm.at));
-        let before = Before { known, end: was, flushed, power_lost, harmed };
+        let before = Before { known, start: starts, end: was, flushed, power_lost, harmed };
         let how = partition.reload(node, (start, end, digest), at, &mut self.changes.removed);
+        let how = if whole && load.moved { Reload::Beyond } else { how };
+        if lost_at.is_some() {
+            partition.log_mut(node).starts.forget();
+        }
         for id in &self.changes.removed {
             match harm.filter(|harm| harm.from <= partition.version(*id).last) {
                 Some(harm) => partition.destroy(*id, node, harm),
@@ -543,7 +559,7 @@ impl Ledger {
         }
         let strange = matches!(how, Reload::Unexplained | Reload::Beyond) || how == Reload::Grown && harm.is_some();
         let differs = strange || !self.changes.removed.is_empty();
-        partition.loaded_anew(node, end, lost_at, at, differs);
+        partition.loaded_anew(node, end, load, differs);
         Effect::Loaded { part, node, before, how }
     }
 
@@ -560,9 +576,14 @@ impl Ledger {
                 }
                 Effect::Marked { part, node, before, now }
             }
+            Observation::BecameFollower { tp, .. } => {
+                let part = self.part(*tp);
+                self.parts[part].takes_the_lead(node, false);
+                Effect::Nothing
+            }
             Observation::BecameLeader { tp, leader_epoch, .. } => {
                 let part = self.part(*tp);
-                self.parts[part].log_mut(node);
+                self.parts[part].takes_the_lead(node, true);
                 let newest = self.parts[part].lead(node, *leader_epoch, at, &mut self.changes);
                 Effect::Led { part, node, leader_epoch: *leader_epoch, newest }
             }
@@ -600,13 +621,22 @@ impl Ledger {
 
     fn controller(&mut self, at: u32, observation: &Observation) -> Effect {
         match observation {
-            Observation::TopicCreated { topic, name, min_insync_replicas, unclean, .. } => {
-                let (min_insync, unclean) = (*min_insync_replicas, *unclean);
-                let made = Topic { name: name.clone(), min_insync, unclean };
+            Observation::TopicCreated {
+                topic,
+                name,
+                min_insync_replicas,
+                unclean,
+                retention_ms,
+                retention_bytes,
+                compacted,
+                ..
+            } => {
+                let limits = Limits { ms: *retention_ms, bytes: *retention_bytes };
+                let (min_insync, unclean, compacted) = (*min_insync_replicas, *unclean, *compacted);
+                let made = Topic { name: name.clone(), min_insync, unclean, limits, compacted };
+                let of_it = self.parts.iter_mut().filter(|part| part.tp.topic == *topic);
+                of_it.for_each(|part| part.settle(&made));
                 self.topics.insert(*topic, made);
-                for part in self.parts.iter_mut().filter(|part| part.tp.topic == *topic) {
-                    (part.min_insync, part.unclean_permitted) = (min_insync, unclean);
-                }
                 Effect::Nothing
             }
             Observation::PartitionChanged { tp, leader, leader_epoch, partition_epoch, replicas, isr, .. } => {

@@ -2,9 +2,9 @@
 
 use super::harm::Harm;
 use super::loss::{Decision, Loss, View};
-use super::starts::Starts;
+use super::starts::{Limits, Starts};
 use super::witnesses::Astray;
-use super::{AppendFault, Cut, Fate, LogModel, Sending, Slots, Version, VersionId};
+use super::{AppendFault, Cut, Fate, LogModel, Sending, Slots, Topic, Version, VersionId};
 use crate::nodes::{NodeIndex, NodeSet};
 use klamm_base::{ClientId, Sequences, TopicPartition, TruncationCause, chain};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,8 +77,12 @@ pub(crate) struct Partition {
     pub frontier: i64,
     /// Below this a leader's log was deleted by rule: nobody need find what stood there.
     pub gone_below: i64,
+    /// The batch in whose middle that is, if it is in one: of it only what stands below is gone.
+    pub(super) straddles: Option<VersionId>,
     /// The highest legal start that any replica ever had.
     pub highest_start: i64,
+    /// The highest that any had while it led.
+    pub led_start: i64,
     /// The longest batch, in offsets.
     pub longest: i64,
     pub slots: Slots,
@@ -91,6 +95,9 @@ pub(crate) struct Partition {
     pub finally_astray: Option<Astray>,
     pub min_insync: i32,
     pub unclean_permitted: bool,
+    /// What the topic keeps, once it is known.
+    pub limits: Option<Limits>,
+    pub compacted: bool,
     /// Node numbers with a log here.
     pub hosts: BTreeSet<u8>,
     /// What damage the copies took, in the order of its coming.
@@ -119,7 +126,9 @@ impl Partition {
             line: Vec::new(),
             frontier: 0,
             gone_below: 0,
+            straddles: None,
             highest_start: 0,
+            led_start: 0,
             longest: 1,
             slots: Slots::default(),
             sendings: BTreeMap::new(),
@@ -128,10 +137,18 @@ impl Partition {
             finally_astray: None,
             min_insync: 1,
             unclean_permitted: false,
+            limits: None,
+            compacted: false,
             hosts: BTreeSet::new(),
             harms: Vec::new(),
             blame: BTreeMap::new(),
         }
+    }
+
+    /// Takes over what its topic was made with.
+    pub fn settle(&mut self, topic: &Topic) {
+        (self.min_insync, self.unclean_permitted) = (topic.min_insync, topic.unclean);
+        (self.limits, self.compacted) = (Some(topic.limits), topic.compacted);
     }
 
     pub fn version(&self, id: VersionId) -> &Version {
@@ -308,17 +325,18 @@ impl Partition {
         }
         if there.parent.is_none() {
             self.version_mut(id).parent = tip;
+            self.forks.insert((tip, stored.base, stored.epoch, stored.batch), id);
         }
         Some(id)
     }
 
-    /// True if two prefixes are the same from where some log was allowed to begin: leaders compare no epochs below their start.
+    /// True if two prefixes are the same from where the log of some leader began: leaders compare no epochs below their start.
     fn part_below_a_start(&self, one: Option<VersionId>, other: Option<VersionId>) -> bool {
         let (mut one, mut other) = (one, other);
         while one != other {
-            let above = |id: &VersionId| self.version(*id).last >= self.highest_start;
+            let above = |id: &VersionId| self.version(*id).last >= self.led_start;
             match (one.filter(above), other.filter(above)) {
-                (None, None) => return self.highest_start > 0,
+                (None, None) => return self.led_start > 0,
                 (Some(left), Some(right)) if same_batch(self.version(left), self.version(right)) => {
                     (one, other) = (self.version(left).parent, self.version(right).parent);
                 }
@@ -504,7 +522,7 @@ impl Partition {
 
     /// Puts `pieces` wherever the opaque version stood, with its fate.
     fn replace(&mut self, riddle: VersionId, pieces: &[VersionId]) {
-        let Version { fate, commit, deleted, held, destroyed, next, .. } = *self.version(riddle);
+        let Version { fate, commit, deleted, held, destroyed, .. } = *self.version(riddle);
         for id in pieces {
             let piece = self.version_mut(*id);
             (piece.fate, piece.commit) =
@@ -525,18 +543,26 @@ impl Partition {
             self.line.splice(at..=at, pieces.iter().copied());
         }
         let tip = pieces[pieces.len() - 1];
-        self.adopt_children(riddle, next, tip);
+        self.adopt_children(riddle, tip);
         if self.version(riddle).digest != self.version(tip).digest {
             self.rehash(tip);
         }
     }
 
-    fn adopt_children(&mut self, riddle: VersionId, next: Option<VersionId>, tip: VersionId) {
-        let low = (Some(riddle), i64::MIN, i32::MIN, 0);
-        let high = (Some(riddle), i64::MAX, i32::MAX, u64::MAX);
-        let mut children: Vec<VersionId> = self.forks.range(low..=high).map(|(_, id)| *id).collect();
-        children.extend(next);
-        for child in children {
+    /// The versions that follow this one.
+    pub(super) fn children(&self, id: VersionId) -> Vec<VersionId> {
+        let low = (Some(id), i64::MIN, i32::MIN, 0);
+        let high = (Some(id), i64::MAX, i32::MAX, u64::MAX);
+        let others = self.forks.range(low..=high).map(|(_, id)| *id);
+        let all = self.version(id).next.into_iter().chain(others);
+        let mut children: Vec<VersionId> = all.filter(|child| self.version(*child).parent == Some(id)).collect();
+        children.sort_unstable();
+        children.dedup();
+        children
+    }
+
+    fn adopt_children(&mut self, riddle: VersionId, tip: VersionId) {
+        for child in self.children(riddle) {
             self.version_mut(child).parent = Some(tip);
             let Version { base, epoch, batch, .. } = *self.version(child);
             self.forks.insert((Some(tip), base, epoch, batch), child);

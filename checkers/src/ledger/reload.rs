@@ -17,14 +17,14 @@ impl Partition {
         let log = self.log_mut(node);
         log.loaded = at;
         log.mark = None;
-        if !log.may_begin_at(start) {
+        log.leads = false;
+        if !log.may_begin_at(start, start == end) {
             return self.restart_elsewhere(node, (start, end, digest), at, removed);
         }
-        log.starts.now = start;
+        let began = std::mem::replace(&mut log.starts.now, start);
         let before = log.end;
         if start == end && digest == 0 {
-            self.pop(node, end, removed);
-            self.emptied(node, end);
+            self.emptied(node, began.min(end), end, removed);
             return Reload::Prefix;
         }
         if self.ends_with(node, (start, end, digest)) {
@@ -40,8 +40,9 @@ impl Partition {
         if end > before { Reload::Grown } else { Reload::Unexplained }
     }
 
-    /// A log that lost all that it could give begins anew where it may [L18].
-    fn emptied(&mut self, node: NodeIndex, end: i64) {
+    /// A log that lost all that it had from `began` on begins anew where it may [L18].
+    fn emptied(&mut self, node: NodeIndex, began: i64, end: i64, removed: &mut Vec<VersionId>) {
+        self.pop(node, began, removed);
         let log = self.log_mut(node);
         if log.end != end {
             (log.end, log.flushed) = (end, log.flushed.min(end));
@@ -143,7 +144,8 @@ impl Partition {
         at: u32,
         removed: &mut Vec<VersionId>,
     ) -> Reload {
-        let how = if start > self.log_mut(node).start { Reload::Beyond } else { Reload::Moved };
+        let log = self.log_mut(node);
+        let how = if start > log.start || !log.starts.anew { Reload::Beyond } else { Reload::Moved };
         self.pop(node, i64::MIN, removed);
         let log = self.log_mut(node);
         (log.end, log.flushed) = (start, start);
@@ -163,9 +165,9 @@ impl Partition {
         let mut changed = vec![tip];
         while let Some(parent) = changed.pop() {
             let digest = self.version(parent).digest;
-            for id in (0..self.versions.len() as u32).map(VersionId) {
+            for id in self.children(parent) {
                 let Version { base, epoch, batch, opaque, .. } = *self.version(id);
-                if self.version(id).parent == Some(parent) && !opaque {
+                if !opaque {
                     self.version_mut(id).digest = chain(digest, base, epoch, batch);
                     changed.push(id);
                 }

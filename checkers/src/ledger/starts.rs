@@ -1,13 +1,14 @@
 //! Where logs begin: the starts that their nodes told, what the retention had to delete, and what nobody need find any more.
 //!
-//! A start is *legal* when all below it is committed and a rule took it away: DeleteRecords, a check of the retention under
-//! the node's own wall clock [L20], or the legal start of another replica [L21]. Only a legal start excuses that records
-//! are gone, on its own copy; and for clients, once a leader has it.
+//! A start is *legal* when all below it is committed and a rule took it away: a check of the retention under the node's own
+//! wall clock [L20], or the legal start of another replica [L21]. DeleteRecords is none before some client is told to ask for
+//! it, which no workload does. Only a legal start excuses that records are gone, on its own copy; and for clients, once a
+//! leader has it.
 
 use super::partition::{Partition, same_batch};
-use super::{LogModel, Machine, VersionId};
+use super::{LogModel, Machine, Sent, VersionId};
 use crate::nodes::NodeIndex;
-use klamm_base::{SegmentFact, StartCause};
+use klamm_base::{Observation, SegmentFact, StartCause};
 use std::collections::BTreeSet;
 
 /// The beginning of one node's log.
@@ -17,8 +18,10 @@ pub(crate) struct Starts {
     pub now: i64,
     /// The highest that was legal.
     pub legal: i64,
-    /// All that this copy had: a checkpoint may bring any of them back.
+    /// All that this copy had since its machine lost power last: a checkpoint may bring any of them back.
     told: BTreeSet<i64>,
+    /// The log began anew since then: that may not have reached the disk.
+    pub anew: bool,
     /// Moves by the retention of which no check was told yet.
     open: Option<OpenMove>,
 }
@@ -37,10 +40,16 @@ pub(crate) struct Check<'a> {
     pub wall_ms: i64,
     pub high_watermark: i64,
     pub log_start: i64,
-    pub retention_ms: i64,
-    pub retention_bytes: i64,
+    pub limits: Limits,
     pub segments: &'a [SegmentFact],
     pub deleted: u32,
+}
+
+/// How much a topic keeps: `retention.ms` and `retention.bytes`, both -1 where its policy does not delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub ms: i64,
+    pub bytes: i64,
 }
 
 /// What is wrong with the beginning of a log.
@@ -52,6 +61,12 @@ pub(crate) enum StartFault {
     Uncommitted,
     /// This segment (by its base offset) is not what was written.
     Misplaced { segment: i64 },
+    /// A check ran under other limits than the topic has.
+    OtherLimits { wanted: Limits },
+    /// A check took another high watermark than the one that its node told last.
+    OtherMark { told: i64 },
+    /// It was another time, milliseconds, and nothing was wrong with that clock.
+    OtherTime { true_ms: i64 },
     /// It moved without a reason, or did not where it had one.
     Unfounded,
 }
@@ -73,19 +88,48 @@ impl LogModel {
         (self.start, self.marked, self.starts.now) = (to, 0, to);
         self.starts.legal = self.starts.legal.min(to);
         self.starts.told.insert(to);
+        self.starts.anew = true;
     }
 
     /// True if a load may find the log's beginning there: where it was told to be; or, as a start is checkpointed now and then
-    /// and segments are deleted one by one, where it was told to be earlier, or where a segment begins below.
-    pub fn may_begin_at(&self, start: i64) -> bool {
+    /// and segments are deleted one by one, where it was told to be earlier, or where a segment begins below. An empty log may
+    /// also begin where it once did before it began anew: that checkpoint is replaced after the log itself.
+    pub fn may_begin_at(&self, start: i64, empty: bool) -> bool {
         let begins = |start: i64| self.place_of(start).is_some_and(|place| place.begins_segment_at(start));
-        let latest = self.starts.told.last().copied().unwrap_or(0).max(self.starts.now);
-        let earlier = self.start < start && start < latest && (self.starts.told.contains(&start) || begins(start));
-        start == self.start || start == latest || earlier
+        let earlier = start < self.starts.now && (self.starts.told.contains(&start) || begins(start));
+        let before = empty && self.starts.told.last() == Some(&start);
+        start == self.start || start == self.starts.now || (self.start < start && earlier) || before
     }
 }
 
-impl Check<'_> {
+impl Starts {
+    /// Power was lost and the log was loaded since: what is checkpointed is where it begins, and nothing earlier comes back.
+    pub fn forget(&mut self) {
+        (self.told, self.anew) = (BTreeSet::from([self.now]), false);
+    }
+}
+
+impl<'a> Check<'a> {
+    /// The check that an observation tells of.
+    pub fn told(observation: &'a Observation) -> Check<'a> {
+        let Observation::RetentionRan {
+            wall_ms,
+            high_watermark,
+            log_start,
+            retention_ms,
+            retention_bytes,
+            segments,
+            deleted,
+            ..
+        } = observation
+        else {
+            unreachable!("{observation:?} is no check of the retention")
+        };
+        let limits = Limits { ms: *retention_ms, bytes: *retention_bytes };
+        let (wall_ms, high_watermark, log_start, deleted) = (*wall_ms, *high_watermark, *log_start, *deleted);
+        Check { wall_ms, high_watermark, log_start, limits, segments, deleted }
+    }
+
     /// How many of the oldest segments must go if it is `wall_ms` now, of a log that ends at `end` [L20].
     fn due(&self, wall_ms: i64, end: i64) -> u32 {
         let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([end]);
@@ -93,9 +137,9 @@ impl Check<'_> {
         let mut count = 0;
         for (segment, end) in self.segments.iter().zip(ends) {
             let rest = size.saturating_sub(segment.bytes);
-            let by_size = u64::try_from(self.retention_bytes).is_ok_and(|wanted| rest >= wanted);
+            let by_size = u64::try_from(self.limits.bytes).is_ok_and(|wanted| rest >= wanted);
             let age = wall_ms.saturating_sub(segment.newest_ms);
-            let by_age = self.retention_ms >= 0 && age > self.retention_ms;
+            let by_age = self.limits.ms >= 0 && age > self.limits.ms;
             let whole = segment.bytes > 0 && end <= self.high_watermark;
             if !whole || !(end <= self.log_start || by_size || by_age) {
                 break;
@@ -141,6 +185,7 @@ impl Partition {
     fn is_legal(&self, to: i64, cause: StartCause) -> Result<(), StartFault> {
         match cause {
             _ if to > self.frontier => Err(StartFault::Uncommitted),
+            StartCause::DeleteRecords => Err(StartFault::Unfounded),
             StartCause::Leader if to > self.highest_start => Err(StartFault::Unfounded),
             _ => Ok(()),
         }
@@ -148,9 +193,13 @@ impl Partition {
 
     /// All below `to` was taken from a node's log as it should be.
     fn deleted_by_rule(&mut self, node: NodeIndex, to: i64) {
-        let starts = &mut self.log_mut(node).starts;
-        starts.legal = starts.legal.max(to);
+        let log = self.log_mut(node);
+        let leads = log.leads;
+        log.starts.legal = log.starts.legal.max(to);
         self.highest_start = self.highest_start.max(to);
+        if leads {
+            self.led_start = self.led_start.max(to);
+        }
         if self.led.is_some_and(|(leader, _)| leader == node) {
             self.bury(to);
         }
@@ -165,6 +214,8 @@ impl Partition {
             let twins: Vec<VersionId> = self.twins(id).collect();
             twins.into_iter().chain([id]).for_each(|id| self.version_mut(id).deleted = true);
         }
+        let cut = self.line.first().copied().filter(|id| self.version(*id).base < self.gone_below);
+        self.straddles = cut.or(self.straddles.filter(|id| self.gone_below <= self.version(*id).last));
     }
 
     /// The same batch, as it was first told of.
@@ -173,9 +224,10 @@ impl Partition {
         self.covering_any(version.base).filter(move |other| *other != id && same_batch(self.version(*other), version))
     }
 
-    /// A leader deleted this batch by rule.
-    pub fn is_buried(&self, id: VersionId) -> bool {
-        self.version(id).deleted || self.twins(id).any(|twin| self.version(twin).deleted)
+    /// A leader deleted this offset of a batch by rule.
+    pub fn is_buried(&self, id: VersionId, offset: i64) -> bool {
+        let goes = |id: VersionId| self.version(id).deleted || offset < self.gone_below && self.straddles == Some(id);
+        goes(id) || self.twins(id).any(goes)
     }
 
     /// Damage made a node's log begin where it does: nobody need find what stood below.
@@ -188,6 +240,16 @@ impl Partition {
     pub(super) fn leads_without(&mut self, node: NodeIndex) {
         let legal = self.log(node).map_or(0, |log| log.starts.legal.min(log.starts.now));
         self.bury(legal);
+    }
+
+    /// A broker took up leadership, or gave it up.
+    pub fn takes_the_lead(&mut self, node: NodeIndex, leads: bool) {
+        let log = self.log_mut(node);
+        log.leads = leads;
+        let legal = log.starts.legal.min(log.starts.now);
+        if leads {
+            self.led_start = self.led_start.max(legal);
+        }
     }
 
     /// A node told of a check of the retention.
@@ -205,13 +267,19 @@ impl Partition {
 
     fn fault_of(&self, node: NodeIndex, check: &Check, before: i64) -> Option<StartFault> {
         let log = self.log(node)?;
+        if let Some(wanted) = self.limits.filter(|wanted| *wanted != check.limits) {
+            return Some(StartFault::OtherLimits { wanted });
+        }
         let wanted = check.due(check.wall_ms, log.end);
         let begins = check.behind(check.deleted, log.end);
-        if check.deleted != wanted {
-            return Some(StartFault::Inexact { wanted });
-        }
         if check.deleted > 0 && check.high_watermark.max(begins) > self.frontier {
             return Some(StartFault::Uncommitted);
+        }
+        if let Some(mark) = log.mark.filter(|mark| mark.to != check.high_watermark) {
+            return Some(StartFault::OtherMark { told: mark.to });
+        }
+        if check.deleted != wanted {
+            return Some(StartFault::Inexact { wanted });
         }
         if let Some(segment) = self.misplaced(log, check) {
             return Some(StartFault::Misplaced { segment });
@@ -223,22 +291,19 @@ impl Partition {
     /// The first segment that is not what the node told of its appends. Where some were never told, nobody knows.
     fn misplaced(&self, log: &LogModel, check: &Check) -> Option<i64> {
         let ends = check.segments.iter().skip(1).map(|next| next.base_offset).chain([log.end]);
-        check.segments.iter().zip(ends).find_map(|(segment, end)| {
-            let base = segment.base_offset;
-            let from = log.path.partition_point(|id| self.version(*id).base < base);
-            let batches = log.path[from..].iter().map(|id| self.version(*id)).take_while(|it| it.base < end);
-            let mut bytes = 0;
-            let mut next = base;
-            for version in batches {
-                let place = log.place_of(version.base).filter(|place| place.covers(version.base, version.last))?;
-                bytes += place.len();
-                if (version.base == base) != place.begins_segment_at(version.base) {
-                    return Some(base);
-                }
-                next = version.last.saturating_add(1);
-            }
-            (bytes != segment.bytes || next != end).then_some(base)
-        })
+        let wrong = |(segment, end): &(&SegmentFact, i64)| !self.is_as_written(log, segment, *end);
+        check.segments.iter().zip(ends).find(wrong).map(|(segment, _)| segment.base_offset)
+    }
+
+    /// What its last batch tells of a segment that ends at `end`, against what the node says of it.
+    fn is_as_written(&self, log: &LogModel, segment: &SegmentFact, end: i64) -> bool {
+        let behind = log.path.partition_point(|id| self.version(*id).base < end);
+        let last = log.path[..behind].last().filter(|id| self.version(**id).base >= segment.base_offset);
+        let Some(id) = last.copied() else { return segment.bytes == 0 && segment.base_offset == end };
+        let Some(place) = log.place_of(self.version(id).base).filter(|place| place.is_known(id)) else { return true };
+        let opened = segment.newest_ms;
+        (place.opens, place.next, place.ends()) == (segment.base_offset, end, segment.bytes)
+            && place.newest.unwrap_or(opened) == segment.newest_ms
     }
 
     /// What the retention deleted for no other reason than a wrong clock, which says `true_ms` behind what it should.
@@ -258,18 +323,17 @@ impl Partition {
 
     /// What stood at this offset a leader deleted by rule.
     pub fn was_deleted(&self, offset: i64) -> bool {
-        offset < self.gone_below && self.covering_any(offset).any(|id| self.version(id).deleted)
+        offset < self.gone_below && self.covering_any(offset).any(|id| self.is_buried(id, offset))
     }
 
-    /// True if this record of a client may have stood where logs were deleted by rule: nothing that the client sent before it
+    /// Whether a record of this client may have stood where logs were deleted by rule: nothing that the client sent before it
     /// stands behind that.
-    pub fn may_be_deleted(&self, client: klamm_base::ClientId, number: u32) -> bool {
-        if self.gone_below == 0 {
-            return false;
-        }
-        let Some(sending) = self.sendings.get(&client) else { return true };
+    pub fn may_be_deleted(&self, client: klamm_base::ClientId) -> impl Fn(u32) -> bool + use<> {
         let behind = |offset: i64| offset.saturating_add(1) >= self.gone_below;
-        !sending.iter().take_while(|(earlier, _)| *earlier < number).any(|(_, sent)| sent.place().is_some_and(behind))
+        let stays = |(_, sent): &(u32, &Sent)| sent.place().is_some_and(behind);
+        let first = self.sendings.get(&client).and_then(|sending| sending.iter().find(stays)).map(|(number, _)| number);
+        let some = self.gone_below > 0;
+        move |number| some && first.is_none_or(|first| number <= first)
     }
 }
 

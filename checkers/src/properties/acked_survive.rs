@@ -145,10 +145,11 @@ fn sent_and_gone(partition: &Partition) -> Vec<(ClientId, u32, u32)> {
     let began = partition.finally_began.unwrap_or(u32::MAX);
     let mut gone = Vec::new();
     for (client, sending) in &partition.sendings {
+        let may_be_deleted = partition.may_be_deleted(*client);
         for (number, sent) in sending.iter().filter(|(_, sent)| sent.stands.is_none()) {
             if let Some((at, Outcome::Sent)) = sent.ended
                 && at < began
-                && !partition.may_be_deleted(*client, number)
+                && !may_be_deleted(number)
             {
                 gone.push((*client, number, at));
             }
@@ -177,7 +178,8 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
     }
     // The record that is gone was in the batch that did not survive; and of two that two leaders acknowledged there at the same
     // time, a write that was committed and then lost explains it, one that never was does not.
-    let deleted = acked.version.is_some_and(|id| partition.is_buried(partition.settled(id, acked.offset)));
+    let deleted =
+        acked.version.is_some_and(|id| partition.is_buried(partition.settled(id, acked.offset), acked.offset));
     let gone = match (fate, rival) {
         // What stood there went by rule.
         (Some(Fate::Committed), _) if deleted => return None,

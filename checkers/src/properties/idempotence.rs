@@ -161,6 +161,7 @@ fn gaps(ledger: &Ledger, part: usize, found: &mut Found) {
     let partition = &ledger.parts[part];
     let Some(last) = partition.read_through() else { return };
     for (client, sending) in partition.sendings.iter().filter(|(client, _)| idempotent(ledger, **client)) {
+        let may_be_deleted = partition.may_be_deleted(*client);
         let mut earliest: Option<(u32, u32)> = None;
         let mut sent: Vec<_> = sending.iter().collect();
         sent.reverse();
@@ -174,7 +175,7 @@ fn gaps(ledger: &Ledger, part: usize, found: &mut Found) {
                     let still = |told: u32| sent.invoked < told && ended.is_none_or(|(at, _)| at > told);
                     let Some((told, acked)) = earliest.filter(|(told, _)| still(*told)) else { continue };
                     let record = ClientRecord { client: *client, number };
-                    if !renewed(ledger, partition, record) && !partition.may_be_deleted(*client, number) {
+                    if !renewed(ledger, partition, record) && !may_be_deleted(number) {
                         let breach = Breach::Gap { part, client: *client, missing: number, acked, told, read: last.at };
                         found.note(ledger, (part, record), None, breach);
                     }

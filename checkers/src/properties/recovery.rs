@@ -13,15 +13,17 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "A crash of the process keeps the page cache, so nothing that was written may be missing. Power loss keeps what \
                   was flushed; the rest may be missing from its end, never from the middle or the beginning, and what is left is unchanged, \
                   byte for byte (the digest over all batches tells). A log that was told to begin later may begin there, or, as its \
-                  start is checkpointed now and then, at any segment before. Damage to the file of that log excuses the loss of the \
+                  start is checkpointed now and then, at any segment before; after a stop in good order, in which no disk \
+                  failed, it begins where it was told to, and holds all that it had. Damage to the file of that log excuses the loss of the \
                   damaged batch and of what stands behind it, and no more; what a lying sync promised is excused only by \
                   power loss.",
     rules: &[CHANGED, BEYOND, LOST_BY_CRASH, LOST_FLUSHED],
 };
 
 const CHANGED: &str = "What a log keeps over a restart is unchanged.";
-const BEYOND: &str = "A log begins where it was told to, or at a segment before that.";
-const LOST_BY_CRASH: &str = "A crash of the process loses nothing that was written: the page cache stays.";
+const BEYOND: &str =
+    "A log begins where it was told to, or, if its node did not stop in good order, at a segment before that.";
+const LOST_BY_CRASH: &str = "A crash of the process, or a stop in good order, loses nothing that was written: the page cache stays, or was synced.";
 const LOST_FLUSHED: &str = "What was flushed survives power loss.";
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,9 @@ impl Judge for Recovery {
     fn look(&mut self, ledger: &Ledger, at: u32, _: &Entry, effect: &Effect) {
         let Effect::Loaded { part, node, before, how } = *effect else { return };
         self.loads += u64::from(before.known && before.end > 0);
-        let removed = &ledger.changes.removed;
+        // What it had deleted from its front it need not find.
+        let kept = |id: &&VersionId| ledger.parts[part].version(**id).last >= before.start;
+        let removed: Vec<VersionId> = ledger.changes.removed.iter().filter(kept).copied().collect();
         let flushed = |id: &&VersionId| ledger.parts[part].version(**id).last < before.flushed;
         let (rule, version) = if how == Reload::Beyond && before.known {
             (Rule::Beyond, None)
@@ -90,7 +94,7 @@ impl Judge for Recovery {
 fn witness(telling: Telling, breach: Breach) -> Witness {
     let partition = &telling.ledger.parts[breach.part];
     let (node, part) = (telling.node(breach.node), telling.part(breach.part));
-    let Before { end, flushed, .. } = breach.before;
+    let Before { start, end, flushed, .. } = breach.before;
     let (rule, text) = match breach.rule {
         Rule::Changed => (
             CHANGED,
@@ -100,13 +104,11 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
         ),
         Rule::Beyond => (
             BEYOND,
-            format!(
-                "The log of {node} of {part} ended at {end}, and begins now where nothing took its beginning away."
-            ),
+            format!("The log of {node} of {part} was {start}..{end}, and begins now where it was not told to."),
         ),
         Rule::LostByCrash => (
             LOST_BY_CRASH,
-            format!("{node} lost no power since its last start, yet {part}, which ended at {end}, is shorter now."),
+            format!("{node} stopped in good order or lost no power, yet {part}, which ended at {end}, is shorter now."),
         ),
         Rule::LostFlushed => (
             LOST_FLUSHED,

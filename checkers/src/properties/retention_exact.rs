@@ -14,19 +14,23 @@ pub(crate) const PROPERTY: Property = Property {
     explanation: "Every replica looks by its own wall clock. From the oldest segment on, as long as they end at or below its high \
                   watermark, those go that end at or below the start of the log, or without which retention.bytes are still \
                   there, or whose newest record is older than retention.ms; no more, and no less. The judge computes that anew \
-                  from the segments that the node named, and compares those with what the node told of its appends. DeleteRecords \
-                  raises a start to what is committed at most, and a follower takes up its leader's. Only such a start excuses \
-                  that records are gone. Where a wrong wall clock deleted what the true time would have kept, that is the price \
+                  from what the node named, and compares that with what else is known: segments and their newest timestamps with \
+                  what the node told of its appends, limits with those of the topic, the high watermark with the last that the \
+                  node told, the time, unless the world made that clock wrong, with the other nodes'. DeleteRecords raises a start \
+                  only if a client asked for it, and a follower takes up its leader's. Only such a start excuses that records are \
+                  gone. Where a wrong wall clock deleted what the true time would have kept, that is the price \
                   of the clock, and told as such.",
-    rules: &[EXACT, COMMITTED, WRITTEN, FOUNDED],
+    rules: &[EXACT, COMMITTED, WRITTEN, GIVEN, FOUNDED],
 };
 
 const EXACT: &str =
     "A check deletes exactly the oldest segments that have outlived their limits under the node's own clock.";
 const COMMITTED: &str = "Only what is committed is taken from the beginning of a log.";
 const WRITTEN: &str = "The segments that a check names are those that were written.";
+const GIVEN: &str =
+    "A check goes by the limits of the topic, the high watermark that its node told, and its own clock.";
 const FOUNDED: &str =
-    "A log begins later only by DeleteRecords, with its leader, or where a check of the retention says so.";
+    "A log begins later only where a client asked for it, with its leader, or where a check of the retention says so.";
 
 #[derive(Clone, Copy, Debug)]
 struct Breach {
@@ -100,6 +104,14 @@ fn witness(telling: Telling, breach: Breach) -> Witness {
         StartFault::Misplaced { segment } => {
             (WRITTEN, format!("What {who} told of its appends does not make up the segment that begins at {segment}."))
         }
+        StartFault::OtherLimits { wanted } => {
+            (GIVEN, format!("The topic was made with retention.ms={} and retention.bytes={}.", wanted.ms, wanted.bytes))
+        }
+        StartFault::OtherMark { told } => (GIVEN, format!("The high watermark that {who} told last is {told}.")),
+        StartFault::OtherTime { true_ms } => (
+            GIVEN,
+            format!("By the clocks of the others it was {true_ms} ms, and nothing was wrong with that of {who}."),
+        ),
         StartFault::Unfounded => (FOUNDED, format!("Nothing that {who} told says why its log begins there.")),
     };
     let begins = partition.log(node).map_or(0, |log| log.starts.now);

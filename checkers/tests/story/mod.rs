@@ -25,6 +25,8 @@ pub struct Batch {
     pub id: u64,
     pub records: Vec<ClientRecord>,
     pub producer: Option<Sequences>,
+    /// Its greatest timestamp, milliseconds; -1: it has none.
+    pub stamp: i64,
 }
 
 impl Batch {
@@ -45,6 +47,8 @@ pub struct Story {
     /// Where segments of a node begin, as places in its log.
     pub rolls: BTreeMap<i32, Vec<usize>>,
     pub starts: BTreeMap<i32, i64>,
+    /// The high watermark that a node told last.
+    pub marks: BTreeMap<i32, i64>,
     next_batch: u64,
     now: u64,
 }
@@ -54,9 +58,10 @@ pub struct Settings {
     pub unclean: bool,
     pub acks: i16,
     pub idempotent: bool,
+    pub compacted: bool,
 }
 
-pub const SAFE: Settings = Settings { min_insync: 1, unclean: false, acks: -1, idempotent: true };
+pub const SAFE: Settings = Settings { min_insync: 1, unclean: false, acks: -1, idempotent: true, compacted: false };
 
 /// A run that meets every premise and breaks nothing: a leader change under load, a crash, a retry, a refusal and a reader.
 /// Node 2 leads epoch 2, all are in sync, and the log ends at 10.
@@ -105,6 +110,7 @@ impl Story {
             acks: settings.acks,
             rolls: BTreeMap::new(),
             starts: BTreeMap::new(),
+            marks: BTreeMap::new(),
             next_batch: 1000,
             now: 0,
         };
@@ -121,6 +127,9 @@ impl Story {
                 replication: 3,
                 min_insync_replicas: settings.min_insync,
                 unclean: settings.unclean,
+                retention_ms: KEPT_MS,
+                retention_bytes: -1,
+                compacted: settings.compacted,
             },
         );
         let producer = ClientKind::Producer { acks: settings.acks, idempotent: settings.idempotent };
@@ -211,7 +220,7 @@ impl Story {
 
     pub fn batch(&mut self, records: Vec<ClientRecord>) -> Batch {
         self.next_batch += 1;
-        Batch { base: 0, epoch: 0, id: self.next_batch, records, producer: None }
+        Batch { base: 0, epoch: 0, id: self.next_batch, records, producer: None, stamp: -1 }
     }
 
     /// A producer with a sequence writes one record, which all in sync have then.
@@ -242,7 +251,7 @@ impl Story {
 
     pub fn store(&mut self, node: i32, batch: Batch, as_leader: bool) {
         let (base_offset, last_offset, leader_epoch, id) = (batch.base, batch.last(), batch.epoch, batch.id);
-        let producer = batch.producer;
+        let (producer, max_timestamp) = (batch.producer, batch.stamp);
         let log = self.logs.entry(node).or_default();
         let rolled = self.rolls.get(&node).and_then(|rolls| rolls.last()).map_or(0, |roll| *roll);
         let (position, bytes) = (BATCH * (log.len() - rolled.min(log.len())) as u32, BATCH);
@@ -260,6 +269,7 @@ impl Story {
                 position,
                 bytes,
                 producer,
+                max_timestamp,
             },
         );
     }
@@ -297,6 +307,7 @@ impl Story {
     }
 
     pub fn mark(&mut self, node: i32, epoch: i32, to: i64, as_leader: bool) {
+        self.marks.insert(node, to);
         self.node(node, Observation::HighWatermark { tp: TP, to, leader_epoch: epoch, as_leader });
     }
 
@@ -373,15 +384,31 @@ impl Story {
         self.replicate(self.leader, node);
     }
 
+    /// A node ends in good order.
+    pub fn stop(&mut self, node: i32) {
+        let why = "stopped in good order".to_owned();
+        self.world(World::Stopped { node: NodeId(node), why, in_order: true });
+    }
+
     pub fn kill(&mut self, node: i32) {
         self.world(World::FaultStruck { what: format!("kill node {node}") });
         self.world(World::Killed { node: NodeId(node) });
     }
 
     pub fn restart(&mut self, node: i32) {
+        self.marks.remove(&node);
         self.world(World::Restarted { node: NodeId(node) });
         self.node(node, Observation::NodeStarted { incarnation: Uuid(node as u128 + 100) });
         self.load(node);
+    }
+
+    /// A node starts again, with an empty log that begins at `start`.
+    pub fn restart_empty_at(&mut self, node: i32, start: i64) {
+        self.logs.entry(node).or_default().clear();
+        self.starts.insert(node, start);
+        self.world(World::Restarted { node: NodeId(node) });
+        self.node(node, Observation::NodeStarted { incarnation: Uuid(node as u128 + 100) });
+        self.node(node, Observation::LogLoaded { tp: TP, log_start: start, log_end: start, digest: 0 });
     }
 
     /// Power loss: of the node's log only what ends at or below `keeps` is left.
@@ -432,6 +459,9 @@ impl Story {
 
     /// A node of which `off_ms` is the error of its clock deletes its first `deleted` segments; `old` have outlived their time.
     pub fn expire(&mut self, node: i32, old: usize, deleted: usize, off_ms: i64) -> usize {
+        if self.marks.get(&node).is_none_or(|mark| *mark != self.end(node)) {
+            self.mark(node, self.epoch, self.end(node), node == self.leader);
+        }
         let wall_ms = self.wall_ms() + 1 + off_ms;
         let segments = self.segments(node, old, wall_ms);
         let log_start = self.starts.get(&node).copied().unwrap_or(0);

@@ -22,7 +22,7 @@ mod twice;
 
 pub(crate) use caught::caught;
 pub use generate::generate;
-pub use hunt::{Found, Hunt, Hunted, hunt, huntable};
+pub use hunt::{Found, Hunt, Hunted, hunt, huntable, out_of_reach};
 pub use known::{Known, Knowns};
 pub use profile::{Biases, Families, Load, OneOf, Profile, Settings};
 pub use results::{COMMIT, Folder, FolderError, Head, folder_head, read_folder};

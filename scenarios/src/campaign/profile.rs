@@ -77,9 +77,9 @@ pub struct Profile {
     /// Settings with the values to choose from; who stands twice is as likely again.
     #[serde(default)]
     pub settings: Settings,
-    /// Likewise, of what a log does by the clock: drawn from a stream of its own.
+    /// Likewise, each key from a stream of its own: a new line here moves no other draw of any seed.
     #[serde(default)]
-    pub housekeeping: Settings,
+    pub own: Settings,
     /// Share of producers with acks=all.
     pub acks_all: u64,
     /// Share of idempotent ones among them.
@@ -180,9 +180,6 @@ pub struct Settings {
     /// Of each producer.
     #[serde(default)]
     pub producer: Choices,
-    /// Of each producer too, each key from a stream of its own: a new line here moves no other draw of any seed.
-    #[serde(default)]
-    pub producer_own: Choices,
     /// Of each consumer.
     #[serde(default)]
     pub consumer: Choices,
@@ -196,7 +193,6 @@ impl Settings {
         check_choices(source, &self.broker, Keys::Broker)?;
         check_choices(source, &self.topic, Keys::Topic)?;
         check_choices(source, &self.producer, Keys::Producer)?;
-        check_choices(source, &self.producer_own, Keys::Producer)?;
         check_choices(source, &self.consumer, Keys::Consumer)
     }
 }
@@ -251,7 +247,7 @@ impl Profile {
         check_timeouts(source, &self.producer_timeouts, Keys::Producer)?;
         check_timeouts(source, &self.consumer_timeouts, Keys::Consumer)?;
         self.settings.check(source)?;
-        self.housekeeping.check(source)?;
+        self.own.check(source)?;
         self.check_ranges().map_err(|what| source.error(0..0, what, None))
     }
 

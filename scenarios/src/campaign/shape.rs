@@ -26,27 +26,21 @@ pub fn draw(profile: &Profile, script: &mut Script) {
     for consumer in &mut script.consumers {
         choose(&mut draws, &profile.settings.consumer, &mut consumer.config);
     }
-    for (key, values) in &profile.settings.producer_own {
-        let mut draws = Draws::named(script.seed, &format!("setting/{}", key.get_ref()));
-        for producer in &mut script.producers {
-            producer.config.insert(key.get_ref().clone(), choice(draws.pick(values)));
-        }
-    }
-    keep_house(profile, script);
+    let Script { seed, cluster, topics, producers, consumers, .. } = script;
+    draw_own(*seed, &profile.own.broker, [&mut cluster.config]);
+    draw_own(*seed, &profile.own.topic, topics.iter_mut().map(|topic| &mut topic.config));
+    draw_own(*seed, &profile.own.producer, producers.iter_mut().map(|producer| &mut producer.config));
+    draw_own(*seed, &profile.own.consumer, consumers.iter_mut().map(|consumer| &mut consumer.config));
 }
 
-/// Flushes, checkpoints, retention. Clients do none of it; what a profile says of them here is drawn like the rest.
-fn keep_house(profile: &Profile, script: &mut Script) {
-    let mut draws = Draws::named(script.seed, "housekeeping");
-    choose(&mut draws, &profile.housekeeping.broker, &mut script.cluster.config);
-    for topic in &mut script.topics {
-        choose(&mut draws, &profile.housekeeping.topic, &mut topic.config);
-    }
-    for producer in &mut script.producers {
-        choose(&mut draws, &profile.housekeeping.producer, &mut producer.config);
-    }
-    for consumer in &mut script.consumers {
-        choose(&mut draws, &profile.housekeeping.consumer, &mut consumer.config);
+/// Gives every setting one of its values in each of these, from a stream of the setting's own.
+fn draw_own<'a>(seed: u64, choices: &Choices, configs: impl IntoIterator<Item = &'a mut Properties>) {
+    let mut streams: Vec<_> =
+        choices.keys().map(|key| Draws::named(seed, &format!("setting/{}", key.get_ref()))).collect();
+    for config in configs {
+        for ((key, values), draws) in choices.iter().zip(&mut streams) {
+            config.insert(key.get_ref().clone(), choice(draws.pick(values)));
+        }
     }
 }
 

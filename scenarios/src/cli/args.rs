@@ -73,14 +73,15 @@ Examples:
   klamm shrink core --seed 3 --without epoch-truncation > small.toml
   klamm run small.toml                            it says what it expects: that its promise breaks")]
     Shrink(ShrinkArgs),
-    /// Switch every guard off in turn: how many seeds until its bug is found? Then all on: nothing may be found.
+    /// Switch each guard off whose bug a campaign can meet: how many seeds until it is found? Then all on: nothing may be found.
     #[command(after_help = "\
 Examples:
   klamm bugs                                      the whole table
   klamm bugs --guard epoch-truncation --ranges 3 --clean-seeds 0
-Every guard is hunted in scripts of the profile `storm`, of 20 seconds each. Its depth, written down before its first run,
-sets the budget: 20, 200, 2,000 and 20,000 seeds for depths 1 to 4. Exit codes: 0 each is found in nine of ten ranges of seeds
-and nothing is found with all guards on; else 1.")]
+Guards are hunted in scripts of the profile `storm`, of 20 seconds each. `klamm list guards` says which no campaign can meet
+yet, and why; to ask for one of those is bad usage. A guard's depth, written down before its first run, sets the budget: 20,
+200, 2,000 and 20,000 seeds for depths 1 to 4. Exit codes: 0 each is found in nine of ten ranges of seeds and nothing is found
+with all guards on; 1 if not; 2 bad usage.")]
     Bugs(BugsArgs),
     /// List what there is, one item a line, its name first.
     List {

@@ -3,7 +3,7 @@
 use super::args::BugsArgs;
 use super::progress::shown;
 use super::{Bad, Exit, jobs, repro};
-use crate::campaign::{Found, Hunt, Hunted, SeedLine, Sweep, Tally, generate, hunt, huntable, sweep};
+use crate::campaign::{Found, Hunt, Hunted, SeedLine, Sweep, Tally, generate, hunt, huntable, out_of_reach, sweep};
 use crate::cli::shrink::smallest;
 use crate::library;
 use crate::script::Script;
@@ -30,6 +30,9 @@ struct Row {
 /// Switches every guard off in turn, then leaves all on.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real time, for people")]
 pub fn bugs(args: BugsArgs) -> Result<Exit, Bad> {
+    if let Some((guard, why)) = args.guard.iter().find_map(|guard| Some((guard, out_of_reach(*guard)?))) {
+        return Err(Bad::plain(format!("no campaign can find what {guard} keeps away: {why}")));
+    }
     let profile = library::profile(PROFILE)?;
     let script = move |seed: u64| {
         let mut script = generate(&profile, seed);

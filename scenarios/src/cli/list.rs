@@ -2,6 +2,7 @@
 
 use super::args::What;
 use super::{Bad, Exit};
+use crate::campaign::out_of_reach;
 use crate::library;
 use klamm_base::{Guard, Mark};
 use klamm_sim::FaultInfo;
@@ -11,7 +12,7 @@ use std::io::Write;
 pub fn list(what: What) -> Result<Exit, Bad> {
     let lines: Vec<(String, String)> = match what {
         What::Scripts => scripts()?,
-        What::Guards => Guard::ALL.iter().map(|guard| (guard.name().to_owned(), guard.summary().to_owned())).collect(),
+        What::Guards => Guard::ALL.into_iter().map(guard).collect(),
         What::Marks => Mark::ALL.iter().map(|mark| (mark.name().to_owned(), mark.summary().to_owned())).collect(),
         What::Properties => {
             klamm_checkers::properties().iter().map(|p| (p.name.to_owned(), p.summary.to_owned())).collect()
@@ -28,6 +29,11 @@ pub fn list(what: What) -> Result<Exit, Bad> {
         }
     }
     Ok(Exit::Fine)
+}
+
+fn guard(guard: Guard) -> (String, String) {
+    let beyond = out_of_reach(guard).map_or_else(String::new, |why| format!("; not hunted: {why}"));
+    (guard.name().to_owned(), format!("{}{beyond}", guard.summary()))
 }
 
 fn fault(info: &FaultInfo) -> (String, String) {

@@ -6,6 +6,7 @@ mod terms;
 
 pub use terms::{TERMS, Term};
 
+use crate::campaign::out_of_reach;
 use crate::script::{Keys, did_you_mean};
 use klamm_base::{ErrorCode, Guard, Mark};
 use klamm_checkers::blackbox::{ANOMALIES, Anomaly};
@@ -88,9 +89,11 @@ fn anomaly(anomaly: &Anomaly) -> Explanation {
 }
 
 fn guard(guard: Guard) -> Explanation {
-    Explanation::new(guard.name(), "guard")
-        .with("protects", guard.summary())
-        .with("try", format!("klamm campaign --without {guard}"))
+    let known = Explanation::new(guard.name(), "guard").with("protects", guard.summary());
+    match out_of_reach(guard) {
+        Some(why) => known.with("not hunted", why),
+        None => known.with("try", format!("klamm campaign --without {guard}")),
+    }
 }
 
 fn fault(info: &klamm_sim::FaultInfo) -> Explanation {

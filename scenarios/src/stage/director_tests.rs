@@ -83,6 +83,9 @@ fn play(steps: &str) -> (Director, Paper) {
         replication: 3,
         min_insync_replicas: 1,
         unclean: false,
+        retention_ms: -1,
+        retention_bytes: -1,
+        compacted: false,
     };
     director.see(0, Source::Node(NodeId(101)), &topic);
     (director, Paper { roster, conditions: BTreeMap::new(), lines: Vec::new(), wakes: Vec::new(), struck: Vec::new() })
@@ -112,6 +115,7 @@ fn appended(director: &mut Director, now: u64, epoch: i32) {
         position: 0,
         bytes: 100,
         producer: None,
+        max_timestamp: -1,
     };
     director.see(now, Source::Node(NodeId(1)), &appended);
 }

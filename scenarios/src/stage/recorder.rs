@@ -161,6 +161,14 @@ pub fn told(roster: &Roster, event: &WorldEvent) -> Option<Told> {
         WorldEvent::ClockSet { host, offset_ms } => {
             Some(Told::ClockSet { node: node_of(roster, host)?, offset_ms: *offset_ms })
         }
+        WorldEvent::ClockDrifts { host, ppm } => Some(Told::ClockWrong {
+            node: node_of(roster, host)?,
+            what: format!("its wall clock goes {ppm} ppm wrong"),
+        }),
+        WorldEvent::LeapSecond { host, leap, .. } => {
+            let what = format!("its wall clock meets a leap second, {leap:?}");
+            Some(Told::ClockWrong { node: node_of(roster, host)?, what })
+        }
         event => told_of_net(roster, event)
             .or_else(|| told_of_disk(roster, event))
             .or_else(|| told_of_machine(roster, event)),
@@ -245,9 +253,7 @@ fn told_of_disk(roster: &Roster, event: &WorldEvent) -> Option<Told> {
 fn told_of_machine(roster: &Roster, event: &WorldEvent) -> Option<Told> {
     let (host, what) = match event {
         WorldEvent::Exited { host } => (host, "its process ended".to_owned()),
-        WorldEvent::ClockDrifts { host, ppm } => (host, format!("its wall clock goes {ppm} ppm wrong")),
         WorldEvent::TimersDrift { host, ppm } => (host, format!("its timers go {ppm} ppm wrong")),
-        WorldEvent::LeapSecond { host, leap, .. } => (host, format!("its wall clock meets a leap second, {leap:?}")),
         WorldEvent::StepCostSet { host, min_ns, max_ns } => (host, format!("a step costs it {min_ns}..{max_ns} ns")),
         WorldEvent::ListeningSet { host, listening } => (host, format!("connects to it: {listening:?}")),
         WorldEvent::Stopping { host, .. } => (host, "it was asked to stop".to_owned()),

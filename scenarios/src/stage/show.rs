@@ -123,9 +123,10 @@ impl Show {
             let stop = Box::pin(stop_signal());
             Box::pin(async move {
                 let ended = klamm_server::run(env, config, guards, observe, |_| {}, stop).await;
+                let in_order = ended.is_ok();
                 let why = ended.map_or_else(|error| error.to_string(), |()| "stopped in good order".to_owned());
                 tracing::info!(%why, "node ended");
-                recording.tell(world.now_ns(), Told::Stopped { node, why });
+                recording.tell(world.now_ns(), Told::Stopped { node, why, in_order });
             })
         };
         self.world.boot(self.machines.host(host), program);

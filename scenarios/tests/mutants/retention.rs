@@ -40,6 +40,52 @@ pub fn segment_misnamed(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     Some(())
 }
 
+/// A check names a segment that is a millisecond older than its newest record.
+pub fn segment_aged(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, _) = check(scene, draws, deleted_nothing)?;
+    let Observation::RetentionRan { segments, .. } = scene.observation(at) else { return None };
+    segments[0].newest_ms -= 1;
+    Some(())
+}
+
+/// A check goes by other limits than the topic was made with.
+pub fn limits_changed(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, _) = check(scene, draws, deleted_nothing)?;
+    let Observation::RetentionRan { retention_bytes, .. } = scene.observation(at) else { return None };
+    *retention_bytes += 1;
+    Some(())
+}
+
+/// A check goes by a lower high watermark than its node told last.
+pub fn check_lags(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, _) = check(scene, draws, |it| {
+        deleted_nothing(it) && matches!(it, Observation::RetentionRan { high_watermark: 1.., .. })
+    })?;
+    let Observation::RetentionRan { high_watermark, .. } = scene.observation(at) else { return None };
+    *high_watermark -= 1;
+    Some(())
+}
+
+/// A check goes by a clock that is wrong, and nobody made it so.
+pub fn check_late(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, _) = check(scene, draws, deleted_nothing)?;
+    let Observation::RetentionRan { wall_ms, .. } = scene.observation(at) else { return None };
+    *wall_ms += 2_000;
+    Some(())
+}
+
+/// A log begins later by records that nobody asked to delete.
+pub fn start_unasked(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
+    let (at, node) = check(scene, draws, |it| {
+        let Observation::RetentionRan { log_start, high_watermark, .. } = it else { return false };
+        deleted_nothing(it) && log_start < high_watermark
+    })?;
+    let Observation::RetentionRan { tp, log_start, wall_ms, .. } = *scene.observation(at) else { return None };
+    let (to, cause) = (log_start + 1, StartCause::DeleteRecords);
+    scene.insert(at + 1, node, Observation::LogStartMoved { tp, to, cause, wall_ms });
+    Some(())
+}
+
 /// A log begins later, and no check says why.
 pub fn start_unfounded(scene: &mut Scene, draws: &mut Draws) -> Option<()> {
     let (at, node) = check(scene, draws, deleted_nothing)?;

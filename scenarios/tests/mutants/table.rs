@@ -91,6 +91,31 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "retention-exact",
+        "segment-aged",
+        retention::segment_aged,
+        "it names a segment as older than its newest record",
+    ),
+    mutant(
+        "retention-exact",
+        "limits-changed",
+        retention::limits_changed,
+        "it goes by other limits than the topic has",
+    ),
+    mutant(
+        "retention-exact",
+        "check-lags",
+        retention::check_lags,
+        "it goes by another high watermark than the replica has",
+    ),
+    mutant("retention-exact", "check-late", retention::check_late, "it goes by a wrong time"),
+    mutant(
+        "retention-exact",
+        "start-unasked",
+        retention::start_unasked,
+        "a log begins later by records that nobody asked to delete",
+    ),
+    mutant(
+        "retention-exact",
         "start-unfounded",
         retention::start_unfounded,
         "a log begins later, and nothing says why",

@@ -27,7 +27,9 @@ pub use names::{DirName, DirState, SegmentFile, SegmentKind, SnapshotName, Trans
 pub use offset_index::{OFFSET_ENTRY_BYTES, OffsetEntry, decode_offset_index, encode_offset_index};
 pub use producer_table::{EndMarker, ProducerTable};
 pub use properties::{MetaProperties, PartitionMetadata};
-pub use snapshot::{ProducerEntry, decode_producer_snapshot, encode_producer_snapshot};
+pub use snapshot::{
+    ProducerEntry, SNAPSHOT_ENTRY_BYTES, SNAPSHOT_HEAD_BYTES, decode_producer_snapshot, encode_producer_snapshot,
+};
 pub use time_index::{TIME_ENTRY_BYTES, TimeEntry, decode_time_index, encode_time_index};
 pub use txn_index::{TXN_ENTRY_BYTES, TxnEntry, decode_txn_index, encode_txn_index};
 

@@ -4,7 +4,7 @@ use super::{ProducerEntry, TxnEntry};
 use crate::producers::{Place, Producers, Stamp};
 use klamm_base::Guards;
 use klamm_wire::WireError;
-use klamm_wire::records::{Batch, BatchHeader, Codec, ControlType, records};
+use klamm_wire::records::{Batch, BatchHeader, Codec, ControlType, Record, records};
 
 /// A marker that ends a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +29,20 @@ impl EndMarker {
             return Err(WireError::BadBatch("a marker that is compressed"));
         }
         // Compaction may leave a marker's batch without its record.
-        let Some(record) = records(batch).next().transpose()? else { return Ok(None) };
-        let committed = match ControlType::of(&record)? {
+        records(batch).next().transpose()?.map_or(Ok(None), |record| EndMarker::of_record(&record))
+    }
+
+    /// The marker that the record of a control batch is; `None` if it is another control record.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_record(record: &Record) -> Result<Option<EndMarker>, WireError> {
+        let committed = match ControlType::of(record)? {
             Some(ControlType::Commit) => true,
             Some(ControlType::Abort) => false,
             _ => return Ok(None),
         };
-        let value = record.value.ok_or(WireError::UnexpectedNull)?;
+        let value = record.value.as_ref().ok_or(WireError::UnexpectedNull)?;
         let epoch = value.get(2..6).and_then(|raw| raw.try_into().ok()).ok_or(WireError::Truncated)?;
         Ok(Some(EndMarker { committed, coordinator_epoch: i32::from_be_bytes(epoch) }))
     }

@@ -3,10 +3,10 @@
 use super::{FormatError, field};
 use std::collections::BTreeSet;
 
-/// Bytes before the entries: version, checksum, count.
-const HEAD_BYTES: usize = 10;
-/// Bytes of an entry.
-const ENTRY_BYTES: usize = 46;
+/// Bytes of a producer snapshot before its entries: version, checksum, count.
+pub const SNAPSHOT_HEAD_BYTES: usize = 10;
+/// Bytes of an entry of a producer snapshot.
+pub const SNAPSHOT_ENTRY_BYTES: usize = 46;
 /// Where the checksummed bytes begin: behind version and checksum.
 const CRC_FROM: usize = 6;
 /// The version that is written and read.
@@ -68,7 +68,7 @@ impl ProducerEntry {
 
 /// The file, with entries in the order given. Kafka's own order is that of a hash table.
 pub fn encode_producer_snapshot(producers: &[ProducerEntry]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEAD_BYTES + producers.len() * ENTRY_BYTES);
+    let mut out = Vec::with_capacity(SNAPSHOT_HEAD_BYTES + producers.len() * SNAPSHOT_ENTRY_BYTES);
     out.extend(VERSION.to_be_bytes());
     out.extend([0; 4]);
     out.extend(u32::try_from(producers.len()).expect("fewer than four billion producers").to_be_bytes());
@@ -84,8 +84,8 @@ pub fn encode_producer_snapshot(producers: &[ProducerEntry]) -> Vec<u8> {
 /// Too few or too many bytes, another version, a checksum that does not fit, a producer that stands twice, one that wrote at or
 /// behind `offset`.
 pub fn decode_producer_snapshot(bytes: &[u8], offset: i64) -> Result<Vec<ProducerEntry>, FormatError> {
-    if bytes.len() < HEAD_BYTES {
-        return Err(FormatError::PartEntry { at: 0, bytes: bytes.len(), entry: HEAD_BYTES });
+    if bytes.len() < SNAPSHOT_HEAD_BYTES {
+        return Err(FormatError::PartEntry { at: 0, bytes: bytes.len(), entry: SNAPSHOT_HEAD_BYTES });
     }
     let version = i16::from_be_bytes(field(bytes, 0));
     if version != VERSION {
@@ -95,7 +95,7 @@ pub fn decode_producer_snapshot(bytes: &[u8], offset: i64) -> Result<Vec<Produce
     if found != computed {
         return Err(FormatError::Checksum { at: 2, found, computed });
     }
-    let (whole, rest) = bytes[HEAD_BYTES..].as_chunks::<ENTRY_BYTES>();
+    let (whole, rest) = bytes[SNAPSHOT_HEAD_BYTES..].as_chunks::<SNAPSHOT_ENTRY_BYTES>();
     let announced = i64::from(i32::from_be_bytes(field(bytes, CRC_FROM)));
     if !rest.is_empty() || whole.len() as i64 != announced {
         let at = (bytes.len() - rest.len()) as u64;
@@ -108,7 +108,7 @@ pub fn decode_producer_snapshot(bytes: &[u8], offset: i64) -> Result<Vec<Produce
 
 fn check(producers: &[ProducerEntry], offset: i64) -> Result<(), FormatError> {
     let mut seen = BTreeSet::new();
-    for (at, producer) in (HEAD_BYTES as u64..).step_by(ENTRY_BYTES).zip(producers) {
+    for (at, producer) in (SNAPSHOT_HEAD_BYTES as u64..).step_by(SNAPSHOT_ENTRY_BYTES).zip(producers) {
         FormatError::check_range(at, "producer id", producer.producer_id, (0, i64::MAX))?;
         FormatError::check_range(at, "last offset", producer.last_offset, (-1, offset - 1))?;
         let open = producer.txn_first_offset.unwrap_or(-1);

@@ -7,8 +7,8 @@ use crate::WireError;
 pub const HEADER_LEN: usize = 61;
 /// Bytes of a batch that its length field does not count: base offset and the field itself.
 pub(super) const LENGTH_OVERHEAD: usize = 12;
-/// Where the bytes begin that the CRC covers: the attributes (L2).
-pub(super) const CRC_FROM: usize = 21;
+/// Where the bytes of a batch begin that its CRC covers: the attributes (L2).
+pub const CRC_FROM: usize = 21;
 
 const CODEC_BITS: i16 = 0b111;
 const APPEND_TIME_BIT: i16 = 1 << 3;

@@ -13,7 +13,7 @@ pub use batch::{Batch, Split, SplitWhole, split, split_whole};
 pub use build::BatchBuilder;
 pub use compress::{Codec, Compression, UNPACKED_LIMIT, UNPACKING_SCRATCH, compress, decompress};
 pub use control::{ControlType, control_batch, end_txn_value, leader_change, read_leader_change};
-pub use header::{BatchHeader, HEADER_LEN};
+pub use header::{BatchHeader, CRC_FROM, HEADER_LEN};
 pub use iter::{Record, Records, records};
 pub use retain::{RawRecord, raw_records};
 pub use validate::{RecordError, Refused, Rules, sole_batch, validate};

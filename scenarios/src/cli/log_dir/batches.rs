@@ -3,7 +3,7 @@
 use super::tree::FileEntry;
 use crate::cli::Bad;
 use bytes::{Bytes, BytesMut};
-use klamm_wire::records::{Batch, BatchHeader, HEADER_LEN};
+use klamm_wire::records::{Batch, BatchHeader, CRC_FROM, HEADER_LEN};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 
@@ -11,8 +11,6 @@ use std::io::{BufReader, ErrorKind, Read};
 const KEPT_MAX: usize = 64 << 20;
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
-/// Where the checksummed bytes of a batch begin (L2).
-const CRC_FROM: usize = 21;
 
 /// One batch.
 pub struct Found {

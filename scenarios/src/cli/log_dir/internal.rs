@@ -1,7 +1,7 @@
 //! What stands in the logs that Kafka keeps for itself.
 
 use bytes::{Buf, Bytes};
-use klamm_log::format::DirName;
+use klamm_log::format::{DirName, EndMarker};
 use klamm_wire::messages::*;
 use klamm_wire::metadata::MetadataRecord;
 use klamm_wire::records::{ControlType, Record};
@@ -181,17 +181,17 @@ fn transaction_value(raw: &Bytes) -> Result<Value, WireError> {
 /// What a control record says.
 pub fn control(record: &Record) -> String {
     let read = || -> Result<String, WireError> {
+        if let Some(EndMarker { committed, coordinator_epoch }) = EndMarker::of_record(record)? {
+            let name = if committed { "COMMIT" } else { "ABORT" };
+            return Ok(format!("endTxnMarker: {name} coordinatorEpoch: {coordinator_epoch}"));
+        }
         let kind = ControlType::of(record)?;
         let value = record.value.as_ref().ok_or(WireError::UnexpectedNull)?;
-        let (version, mut rest) = opened(value)?;
+        let (version, _) = opened(value)?;
         let mut whole = value.clone();
         let whole = &mut whole;
         Ok(match kind {
-            Some(kind @ (ControlType::Abort | ControlType::Commit)) => {
-                let epoch = if rest.len() < 4 { Err(WireError::Truncated) } else { Ok(rest.get_i32()) }?;
-                let name = if kind == ControlType::Commit { "COMMIT" } else { "ABORT" };
-                format!("endTxnMarker: {name} coordinatorEpoch: {epoch}")
-            }
+            Some(ControlType::Abort | ControlType::Commit) => unreachable!("those are markers"),
             Some(ControlType::LeaderChange) => format!("LeaderChange {}", data::<LeaderChangeMessage>(version, whole)?),
             Some(ControlType::SnapshotHeader) => {
                 format!("SnapshotHeader {}", data::<SnapshotHeaderRecord>(version, whole)?)

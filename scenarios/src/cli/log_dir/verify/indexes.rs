@@ -1,6 +1,6 @@
 //! Offset and time index of a segment, against its batches.
 
-use klamm_log::format::{OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES, TimeEntry};
+use klamm_log::format::{IndexBuilder, OFFSET_ENTRY_BYTES, OffsetEntry, TIME_ENTRY_BYTES, TimeEntry};
 use klamm_wire::records::BatchHeader;
 
 /// Something at a byte of an index; `offset` is where in the log it belongs.
@@ -85,13 +85,14 @@ impl OffsetCheck {
 pub struct TimeCheck {
     entries: Vec<TimeEntry>,
     next: usize,
-    newest: Option<TimeEntry>,
+    /// Knows the greatest timestamp so far; when it would have written an entry does not matter.
+    builder: IndexBuilder,
     wrong: Vec<Wrong>,
 }
 
 impl TimeCheck {
     pub fn new(entries: Vec<TimeEntry>) -> Self {
-        Self { entries, next: 0, newest: None, wrong: Vec::new() }
+        Self { entries, next: 0, builder: IndexBuilder::new(u32::MAX), wrong: Vec::new() }
     }
 
     fn say(&mut self, at: usize, offset: i64, what: String) {
@@ -101,12 +102,11 @@ impl TimeCheck {
     /// The next batch.
     pub fn batch(&mut self, header: &BatchHeader) {
         let last = header.last_offset();
-        if header.max_timestamp > self.newest.map_or(-1, |newest| newest.timestamp) {
-            self.newest = Some(TimeEntry { timestamp: header.max_timestamp, offset: last });
-        }
+        self.builder.push(header, 0);
+        let newest = self.builder.newest();
         while let Some(entry) = self.entries.get(self.next).copied().filter(|entry| entry.offset <= last) {
-            if Some(entry) != self.newest {
-                let expected = self.newest.map_or("no batch with a timestamp".to_owned(), told);
+            if Some(entry) != newest {
+                let expected = newest.map_or("no batch with a timestamp".to_owned(), told);
                 self.say(self.next, entry.offset, format!("{}, but up to there the log has {expected}", told(entry)));
             }
             self.next += 1;
@@ -120,7 +120,7 @@ impl TimeCheck {
             self.say(at, entry.offset, format!("{}, but the segment ends at offset {end_offset}", told(entry)));
         }
         let last = self.entries.last().map(|entry| entry.timestamp);
-        if let Some(newest) = self.newest.filter(|newest| closed && last < Some(newest.timestamp)) {
+        if let Some(newest) = self.builder.newest().filter(|newest| closed && last < Some(newest.timestamp)) {
             let what = format!("it must end with {}, the segment's greatest", told(newest));
             self.say(self.entries.len(), newest.offset, what);
         }

@@ -1,12 +1,10 @@
 //! Producer snapshots and transaction indexes, against a rebuild from the log.
 
-use klamm_log::format::{EndMarker, ProducerEntry, ProducerTable, TXN_ENTRY_BYTES, TxnEntry};
+use klamm_log::format::{
+    EndMarker, ProducerEntry, ProducerTable, SNAPSHOT_ENTRY_BYTES, SNAPSHOT_HEAD_BYTES, TXN_ENTRY_BYTES, TxnEntry,
+};
 use klamm_wire::records::BatchHeader;
-use std::collections::BTreeMap;
-
-/// Bytes before the first producer of a snapshot, and of each.
-const HEAD_BYTES: u64 = 10;
-const ENTRY_BYTES: u64 = 46;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The producers as the log tells them so far.
 ///
@@ -44,18 +42,19 @@ impl Producers {
         let mut wrong = Vec::new();
         let mut mine: BTreeMap<i64, ProducerEntry> =
             self.table.snapshot().into_iter().map(|entry| (entry.producer_id, entry)).collect();
-        for (at, entry) in (HEAD_BYTES..).step_by(ENTRY_BYTES as usize).zip(producers) {
+        let mut at = SNAPSHOT_HEAD_BYTES as u64;
+        for entry in producers {
             let what = match mine.remove(&entry.producer_id) {
                 Some(own) => differs(&own, entry, self.complete),
                 None if self.complete => Some("the log has no batch of it".to_owned()),
                 None => None,
             };
             wrong.extend(what.map(|what| (at, format!("producer {}: {what}", entry.producer_id))));
+            at += SNAPSHOT_ENTRY_BYTES as u64;
         }
-        let end = HEAD_BYTES + ENTRY_BYTES * producers.len() as u64;
         for missing in mine.values().filter(|entry| entry.txn_first_offset.is_some() && self.complete) {
             let (id, first) = (missing.producer_id, missing.txn_first_offset.unwrap_or(-1));
-            wrong.push((end, format!("producer {id} is missing, whose transaction is open since offset {first}")));
+            wrong.push((at, format!("producer {id} is missing, whose transaction is open since offset {first}")));
         }
         if wrong.is_empty() {
             self.table = ProducerTable::from_snapshot(producers);
@@ -89,17 +88,18 @@ fn differs(own: &ProducerEntry, entry: &ProducerEntry, complete: bool) -> Option
 pub fn check_txn_index(found: &[TxnEntry], expected: &[TxnEntry], complete: bool) -> Vec<(u64, i64, String)> {
     let at = |index: usize| (index * TXN_ENTRY_BYTES) as u64;
     let mut wrong = Vec::new();
+    let by_end: BTreeMap<i64, &TxnEntry> = expected.iter().map(|own| (own.last_offset, own)).collect();
     for (index, entry) in found.iter().enumerate() {
-        let own = expected.iter().find(|own| own.last_offset == entry.last_offset);
-        let what = match own {
+        let what = match by_end.get(&entry.last_offset) {
             Some(own) if !same(own, entry, complete) => Some(format!("{}, but the log has {}", told(entry), told(own))),
             None if complete => Some(format!("{}, but the log has no such transaction", told(entry))),
             _ => None,
         };
         wrong.extend(what.map(|what| (at(index), entry.last_offset, what)));
     }
+    let ends: BTreeSet<i64> = found.iter().map(|entry| entry.last_offset).collect();
     for own in expected {
-        if !found.iter().any(|entry| entry.last_offset == own.last_offset) {
+        if !ends.contains(&own.last_offset) {
             let before = found.partition_point(|entry| entry.last_offset < own.last_offset);
             wrong.push((at(before), own.last_offset, format!("missing: {}", told(own))));
         }
