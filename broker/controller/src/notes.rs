@@ -112,7 +112,15 @@ fn topic_created(config: &ControllerConfig, topic: &TopicRecord, rest: &[Metadat
         replication: partitions.first().map_or(0, |partition| partition.replicas.len() as i16),
         min_insync_replicas: min_insync.unwrap_or(config.min_insync_replicas),
         unclean: unclean_allowed(&image, config, &topic.name),
+        compacted: compacted(&image, &topic.name),
     }
+}
+
+/// `delete.retention.ms` of a topic whose own settings make it a compacted one. Kafka's defaults else: 24 hours.
+fn compacted(image: &MetadataImage, topic: &str) -> Option<i64> {
+    let policy = image.topic_config(topic, "cleanup.policy")?;
+    let retention = image.topic_config(topic, "delete.retention.ms").and_then(|value| value.parse().ok());
+    policy.split(',').any(|word| word.trim() == "compact").then_some(retention.unwrap_or(86_400_000))
 }
 
 /// A broker that shuts down may not lead any more, either.

@@ -164,10 +164,12 @@ impl Partition {
         };
         let (from, to) = match kind {
             HarmKind::Gone => (i64::MIN, i64::MAX),
+            _ if self.log(node).is_some_and(|log| segment < log.cleaned_to) => (segment, i64::MAX),
             _ => self.log(node).map_or((segment, i64::MAX), |log| log.offsets(segment, bytes.0, bytes.1)),
         };
-        let pending = (to == i64::MAX && kind != HarmKind::Gone).then_some(bytes);
-        let unchecked = !self.log(node).is_some_and(|log| log.are_checked(segment, bytes.0, bytes.1));
+        let is_cleaned = self.log(node).is_some_and(|log| segment < log.cleaned_to);
+        let pending = (to == i64::MAX && kind != HarmKind::Gone && !is_cleaned).then_some(bytes);
+        let unchecked = is_cleaned || !self.log(node).is_some_and(|log| log.are_checked(segment, bytes.0, bytes.1));
         self.harms.push(Harm { unchecked, pending, ..Harm::new(node, kind, (from, to), at) });
     }
 

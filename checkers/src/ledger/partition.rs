@@ -1,5 +1,6 @@
 //! One partition: its versions, its replicas' logs, the controller's decisions and what clients were told.
 
+use super::compaction::Compaction;
 use super::harm::Harm;
 use super::loss::{Decision, Loss, View};
 use super::starts::Starts;
@@ -97,6 +98,8 @@ pub(crate) struct Partition {
     pub harms: Vec<Harm>,
     /// Versions of which a copy was destroyed by a harm, and the entry of that harm.
     pub blame: BTreeMap<VersionId, u32>,
+    /// What cleans made of it, if its topic is a compacted one.
+    pub compaction: Option<Compaction>,
 }
 
 impl Partition {
@@ -131,6 +134,7 @@ impl Partition {
             hosts: BTreeSet::new(),
             harms: Vec::new(),
             blame: BTreeMap::new(),
+            compaction: None,
         }
     }
 
@@ -242,6 +246,7 @@ impl Partition {
         as_leader: bool,
         at: u32,
     ) -> (VersionId, bool, Option<AppendFault>) {
+        let stored = if as_leader { stored } else { self.as_written(node, stored) };
         let mut fault = self.fit(node, stored);
         let log = self.log_mut(node);
         let (tip, start) = (log.path.last().copied(), log.start);
@@ -383,6 +388,7 @@ impl Partition {
             under: root,
             producer: None,
             prior: None,
+            keys: Box::default(),
             first: at,
             fate: Fate::Open,
             deleted: false,

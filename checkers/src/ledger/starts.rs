@@ -70,6 +70,8 @@ impl LogModel {
     pub fn begin(&mut self, to: i64) {
         self.path.clear();
         self.writers.clear();
+        self.left.clear();
+        self.cleaned_to = 0;
         (self.start, self.marked, self.starts.now) = (to, 0, to);
         self.starts.legal = self.starts.legal.min(to);
         self.starts.told.insert(to);
@@ -213,7 +215,7 @@ impl Partition {
         if check.deleted > 0 && check.high_watermark.max(begins) > self.frontier {
             return Some(StartFault::Uncommitted);
         }
-        if let Some(segment) = self.misplaced(log, check) {
+        if let Some(segment) = self.misplaced(log, check).filter(|_| log.left.is_empty()) {
             return Some(StartFault::Misplaced { segment });
         }
         let follows = if check.deleted > 0 { before.max(begins) } else { before };
@@ -264,6 +266,10 @@ impl Partition {
     /// True if this record of a client may have stood where logs were deleted by rule: nothing that the client sent before it
     /// stands behind that.
     pub fn may_be_deleted(&self, client: klamm_base::ClientId, number: u32) -> bool {
+        if self.compaction.is_some() {
+            // Whichever of its records has its key may have overtaken it.
+            return true;
+        }
         if self.gone_below == 0 {
             return false;
         }

@@ -51,7 +51,7 @@ fn keep_house(profile: &Profile, script: &mut Script) {
 }
 
 /// Gives every setting one of its values.
-fn choose(draws: &mut Draws, choices: &Choices, config: &mut Properties) {
+pub(super) fn choose(draws: &mut Draws, choices: &Choices, config: &mut Properties) {
     for (key, values) in choices {
         config.insert(key.get_ref().clone(), choice(draws.pick(values)));
     }
