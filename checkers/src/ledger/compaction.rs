@@ -233,6 +233,8 @@ impl Partition {
         path[first..].iter().copied().take_while(|id| self.version(*id).base < to).collect()
     }
 
+    /// What is gone from this log overtakes nothing: a replica that was away for longer than `delete.retention.ms` never learns
+    /// of a deletion, and keeps what was deleted.
     fn last_of_keys(&self, node: NodeIndex, end: i64) -> LastOfKeys {
         let mut keys = LastOfKeys { by_key: BTreeMap::new(), untold: i64::MIN };
         for id in self.path_within(node, i64::MIN, end) {
@@ -240,8 +242,11 @@ impl Partition {
             if version.keys.is_empty() {
                 keys.untold = version.last;
             }
+            let held = self.log(node).and_then(|log| log.left.get(&id));
             for (fact, offset) in version.keys.iter().zip(version.base..) {
-                keys.by_key.insert(fact.key, offset);
+                if held.is_none_or(|left| left.kept.contains(&offset)) {
+                    keys.by_key.insert(fact.key, offset);
+                }
             }
         }
         keys
