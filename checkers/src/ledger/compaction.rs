@@ -190,6 +190,27 @@ impl Partition {
         if cursor == tip { between } else { Vec::new() }
     }
 
+    /// The version that ends at `end` and goes on where a node's cleaned log ended: it was appended, and its node did not live to
+    /// tell. No digest tells it.
+    pub(super) fn follows_cleaned(&self, node: NodeIndex, end: i64) -> Option<VersionId> {
+        let log = self.log(node).filter(|log| !log.left.is_empty())?;
+        let tip = log.path.last().copied();
+        let begins = |id: VersionId| {
+            let mut cursor = Some(id);
+            while let Some(id) = cursor.filter(|id| Some(*id) != tip && self.version(*id).base >= log.end) {
+                cursor = self.version(id).parent;
+            }
+            cursor == tip
+        };
+        let ends = |id: &VersionId| self.version(*id).last.saturating_add(1) == end && end > log.end;
+        (0..self.versions.len() as u32).rev().map(VersionId).filter(ends).find(|id| begins(*id))
+    }
+
+    /// True if nothing is left of a batch in a node's log.
+    pub(super) fn is_gone(&self, node: NodeIndex, id: VersionId) -> bool {
+        self.log(node).and_then(|log| log.left.get(&id)).is_some_and(|left| left.is_gone)
+    }
+
     /// A node told of a clean.
     pub fn cleaned(&mut self, node: NodeIndex, clean: &Clean) -> (Removed, Option<CleanFault>) {
         let mut removed = Removed::default();

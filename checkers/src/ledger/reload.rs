@@ -31,7 +31,7 @@ impl Partition {
             self.pop(node, end, removed);
             return Reload::Prefix;
         }
-        if let Some(tip) = self.known(start, end, digest) {
+        if let Some(tip) = self.known(start, end, digest).or_else(|| self.follows_cleaned(node, end)) {
             self.adopt(node, tip, removed);
             return Reload::Known;
         }
