@@ -111,7 +111,7 @@ fn node_in(source: Source) -> Option<NodeId> {
     }
 }
 
-fn partition_of(observation: &Observation) -> Option<TopicPartition> {
+pub(crate) fn partition_of(observation: &Observation) -> Option<TopicPartition> {
     match observation {
         Observation::LogLoaded { tp, .. }
         | Observation::Appended { tp, .. }
@@ -119,6 +119,7 @@ fn partition_of(observation: &Observation) -> Option<TopicPartition> {
         | Observation::Truncated { tp, .. }
         | Observation::LogStartMoved { tp, .. }
         | Observation::RetentionRan { tp, .. }
+        | Observation::LogCleaned { tp, .. }
         | Observation::ProducersLoaded { tp, .. }
         | Observation::HighWatermark { tp, .. }
         | Observation::BecameLeader { tp, .. }

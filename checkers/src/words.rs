@@ -212,6 +212,10 @@ impl Telling<'_> {
             Observation::RetentionRan { tp, segments, deleted, .. } => {
                 format!("{who} looked at {} segments of {} and deleted {deleted}", segments.len(), self.partition(*tp))
             }
+            Observation::LogCleaned { tp, from, to, batches, .. } => {
+                let (part, count) = (self.partition(*tp), batches.len());
+                format!("{who} cleaned {from}..{to} of {part}: {count} batches are not what they were")
+            }
             Observation::ProducersLoaded { tp, producers } => {
                 format!("{who} knows of {} producers of {}", producers.len(), self.partition(*tp))
             }

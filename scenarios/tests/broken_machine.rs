@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use klamm_base::{ClientId, ErrorCode, Guards, NodeId, Observe, Outcome, Properties, Source};
-use klamm_client::{Admin, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, StartAt};
+use klamm_client::{Admin, Consumer, ConsumerConfig, Message, NewTopic, Producer, ProducerConfig, StartAt};
 use klamm_env::{Address, BoxFuture, Env, Stream};
 use klamm_node::NodeConfig;
 use klamm_sim::{
@@ -96,8 +96,8 @@ impl Stage {
         let mut outcomes = vec![];
         for number in numbers {
             let (tell, told) = tokio::sync::oneshot::channel();
-            let value = Some(Bytes::from(format!("record {number}")));
-            producer.send_with("lines", Some(0), None, value, |outcome| tell.send(outcome).unwrap());
+            let value = Bytes::from(format!("record {number}"));
+            producer.send_with(Message::to("lines", 0, value), |outcome| tell.send(outcome).unwrap());
             outcomes.push(told.await.unwrap());
         }
         outcomes

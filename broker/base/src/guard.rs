@@ -33,11 +33,14 @@ pub enum Guard {
     /// Compaction keeps the marker of a transaction until all data of it is gone and its horizon has passed (KIP-534).
     /// Off: the first clean that meets it drops it, though its data is there.
     MarkerHorizon,
+    /// Compaction keeps the last batch of each producer that lives, if only as a header (KIP-98): a load learns from it what
+    /// that producer wrote last. Off: it goes with its last record.
+    ProducerLastBatch,
 }
 
 impl Guard {
     /// Every guard, in the order in which lists print them.
-    pub const ALL: [Guard; 9] = [
+    pub const ALL: [Guard; 10] = [
         Guard::EpochTruncation,
         Guard::DuplicateWindow,
         Guard::ConfirmedIsrShrink,
@@ -47,6 +50,7 @@ impl Guard {
         Guard::RecordEpochs,
         Guard::TombstoneHorizon,
         Guard::MarkerHorizon,
+        Guard::ProducerLastBatch,
     ];
 
     /// The name that `--without` takes.
@@ -61,6 +65,7 @@ impl Guard {
             Guard::RecordEpochs => "record-epochs",
             Guard::TombstoneHorizon => "tombstone-horizon",
             Guard::MarkerHorizon => "marker-horizon",
+            Guard::ProducerLastBatch => "producer-last-batch",
         }
     }
 
@@ -94,6 +99,9 @@ impl Guard {
             Guard::MarkerHorizon => {
                 "compaction keeps a transaction's marker while its data is there, and for its horizon (L03, KIP-534: aborted reads, open ends)"
             }
+            Guard::ProducerLastBatch => {
+                "compaction keeps the last batch of each live producer (L03, KIP-98: a retry is taken for new, or refused)"
+            }
         }
     }
 
@@ -109,6 +117,7 @@ impl Guard {
             Guard::RecordEpochs => "A02 KIP-101",
             Guard::TombstoneHorizon => "L01 KAFKA-4529",
             Guard::MarkerHorizon => "L03 KIP-534",
+            Guard::ProducerLastBatch => "L03 KIP-98",
         }
     }
 
@@ -130,6 +139,8 @@ impl Guard {
             Guard::RecordEpochs => 2,
             Guard::TombstoneHorizon => 1,
             Guard::MarkerHorizon => 2,
+            // A producer falls silent, or its keys are overtaken, and a clean comes by before it writes again.
+            Guard::ProducerLastBatch => 2,
         }
     }
 

@@ -21,7 +21,7 @@ pub use guard::{Guard, Guards};
 pub use ids::{ClientId, ClientRecord, NodeId, NotAUuid, Now, TopicPartition, Uuid};
 pub use mark::{Mark, Marks};
 pub use observe::{
-    ClientKind, Election, Observation, Observe, Observer, Outcome, ProducerFact, SegmentFact, Sequences, Source,
-    StartCause, TruncationCause, chain,
+    CleanedBatch, ClientKind, Election, KeyFact, Observation, Observe, Observer, Outcome, ProducerFact, SegmentFact,
+    Sequences, Source, StartCause, TruncationCause, chain,
 };
 pub use outbox::Outbox;

@@ -109,6 +109,38 @@ pub struct Sequences {
     pub last: i32,
 }
 
+/// What compaction goes by, of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFact {
+    /// A hash of its key; records without one all have 0.
+    pub key: u64,
+    /// It has no value: it deletes its key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tombstone: bool,
+}
+
+impl KeyFact {
+    /// Of a record with this key.
+    pub fn of(key: Option<&[u8]>, tombstone: bool) -> Self {
+        let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Self { key: key.map_or(0, |key| key.iter().fold(0xcbf2_9ce4_8422_2325, mix)), tombstone }
+    }
+}
+
+/// What a clean made of one batch. Batches that it leaves as they are it does not tell of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CleanedBatch {
+    /// Where it begins; a clean moves no offset.
+    pub base_offset: i64,
+    /// The mark of what is left of it, which may be a header without a record; `None` if nothing is.
+    pub batch: Option<u64>,
+    /// Offsets of the records that are left, ascending.
+    pub kept: Vec<i64>,
+    /// Its delete horizon (KIP-534): wall clock in milliseconds from which on its tombstones may go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon_ms: Option<i64>,
+}
+
 /// What a log knows of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerFact {
@@ -146,6 +178,9 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         producer: Option<Sequences>,
         max_timestamp: i64,
+        /// In a compacted topic: of each of its records.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<KeyFact>,
     },
     /// What the log that was just loaded knows of producers, by rising id.
     ProducersLoaded { tp: TopicPartition, producers: Vec<ProducerFact> },
@@ -167,6 +202,9 @@ pub enum Observation {
         segments: Vec<SegmentFact>,
         deleted: u32,
     },
+    /// A clean, by what stands below `end` and by the node's own wall clock, has written the segments of `from..to` anew, and
+    /// puts them in the place of the old ones from now on: after a crash either may be there.
+    LogCleaned { tp: TopicPartition, from: i64, to: i64, end: i64, wall_ms: i64, batches: Vec<CleanedBatch> },
     /// This replica's high watermark moved.
     HighWatermark { tp: TopicPartition, to: i64, leader_epoch: i32, as_leader: bool },
     /// This broker took up leadership; its log ends at `epoch_start`.
@@ -197,7 +235,9 @@ pub enum Observation {
         unclean: bool,
         retention_ms: i64,
         retention_bytes: i64,
-        compacted: bool,
+        /// `delete.retention.ms` if its `cleanup.policy` contains `compact`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compacted: Option<i64>,
     },
     /// The active controller committed a partition's state.
     PartitionChanged {

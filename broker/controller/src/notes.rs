@@ -120,14 +120,15 @@ fn topic_created(config: &ControllerConfig, topic: &TopicRecord, rest: &[Metadat
     }
 }
 
-/// For how long a topic keeps its records and how many bytes of them, -1 where it deletes nothing by that; and whether it is
-/// compacted.
-fn kept(image: &MetadataImage, config: &ControllerConfig, topic: &str) -> (i64, i64, bool) {
-    let LogConfig { delete, compact, retention_ms, retention_bytes, .. } = config.topic_log;
+/// For how long a topic keeps its records and how many bytes of them, -1 where it deletes nothing by that; and for how long its
+/// tombstones, if it is compacted.
+fn kept(image: &MetadataImage, config: &ControllerConfig, topic: &str) -> (i64, i64, Option<i64>) {
+    let LogConfig { delete, compact, retention_ms, retention_bytes, compaction, .. } = config.topic_log;
     let policy = image.topic_config(topic, "cleanup.policy");
     let names = |word: &str| policy.map(|policy| policy.split(',').any(|one| one.trim() == word));
     let number = |key: &str| image.topic_config(topic, key).and_then(|value| value.parse::<i64>().ok());
-    let compacted = names("compact").unwrap_or(compact);
+    let tombstones_ms = || number("delete.retention.ms").unwrap_or(compaction.delete_retention_ms);
+    let compacted = names("compact").unwrap_or(compact).then(tombstones_ms);
     if !names("delete").unwrap_or(delete) {
         return (-1, -1, compacted);
     }

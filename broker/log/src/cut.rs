@@ -125,6 +125,7 @@ impl Log {
         self.log_start = self.log_start.min(end);
         self.durable = self.durable.min(end);
         self.sync_asked = self.sync_asked.min(end);
+        self.keys.retain(|(base, _)| *base < end);
         self.rebuild_producers();
         self.cut_epochs(end, out);
     }

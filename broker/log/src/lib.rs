@@ -22,6 +22,7 @@ mod read;
 mod repair;
 mod retention;
 mod segment;
+mod told;
 mod transactions;
 mod types;
 mod writes;

@@ -6,8 +6,8 @@ use crate::producers::{Place, Producers, Stamp};
 use crate::retention::Doomed;
 use crate::segment::Segment;
 use crate::writes::Chunk;
-use crate::{LogConfig, ProducerCheck, ReadPlan};
-use klamm_base::{DiskRequest, ErrorCode, Guards, Now, Observe, Outbox, Ticket, TopicPartition, chain};
+use crate::{LogConfig, ProducerCheck, ReadPlan, told};
+use klamm_base::{DiskRequest, ErrorCode, Guards, KeyFact, Now, Observe, Outbox, Ticket, TopicPartition, chain};
 use klamm_wire::records::{Batch, BatchHeader};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -42,6 +42,8 @@ pub struct Log {
     pub(crate) dir_unsynced: bool,
     /// Since this instant, monotonic nanoseconds, something is neither durable nor being synced.
     pub(crate) unsynced_since: Option<u64>,
+    /// Of each batch whose write is under way, by its base offset: what is told of its records when it is done.
+    pub(crate) keys: VecDeque<(i64, Vec<KeyFact>)>,
     /// Files of deleted segments, the first due first.
     pub(crate) doomed: VecDeque<Doomed>,
     /// Mutating operations in flight, in the order in which they were asked for.
@@ -159,6 +161,7 @@ impl Log {
             sync_asked: durable,
             dir_unsynced: some_files && durable < end,
             unsynced_since: None,
+            keys: VecDeque::new(),
             doomed: VecDeque::new(),
             pending: VecDeque::new(),
             cuts_in_flight: 0,
@@ -350,6 +353,9 @@ impl Log {
                 self.write_checkpoint(out);
             }
             let producer = Stamp::of(&batch);
+            if self.config.compact && self.observe.watched() {
+                self.keys.push_back((header.base_offset, told::keys(&batch)));
+            }
             chunk.push(batch, &header, alone);
             self.enter(&header, producer);
         }

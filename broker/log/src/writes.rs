@@ -3,11 +3,10 @@
 use crate::epochs::Epochs;
 use crate::format::{SegmentKind, TxnEntry, encode_offset_index, encode_time_index, encode_txn_index, file};
 use crate::log::{Effect, End, Pending};
-use crate::producers::Stamp;
-use crate::segment::{Entry, Segment, segment_path};
-use crate::{Log, LogConfig, Progress};
+use crate::segment::{Segment, segment_path};
+use crate::{Log, LogConfig, Progress, told};
 use bytes::Bytes;
-use klamm_base::{DiskDone, DiskOp, DiskRequest, Guard, Now, Observation, Outbox, Ticket, TopicPartition};
+use klamm_base::{DiskDone, DiskOp, DiskRequest, Guard, Now, Observation, Outbox, Ticket};
 use klamm_wire::records::{Batch, BatchHeader};
 
 impl Log {
@@ -162,9 +161,15 @@ impl Log {
         }
         let from = std::mem::replace(&mut self.log_end, end.to);
         if self.observe.watched() {
+            let mut keys = std::mem::take(&mut self.keys);
             self.entries_from(from).take_while(|entry| entry.base_offset < end.to).for_each(|entry| {
-                self.observe.note(|| appended(self.tp, entry, end.as_leader));
+                // What a cut made void was never written.
+                while keys.pop_front_if(|(base, _)| *base < entry.base_offset).is_some() {}
+                let of_it = keys.pop_front_if(|(base, _)| *base == entry.base_offset);
+                let keys = of_it.map_or_else(Vec::new, |(_, keys)| keys);
+                self.observe.note(|| told::appended(self.tp, entry, end.as_leader, keys));
             });
+            self.keys = keys;
         }
         progress.push(Progress::Appended { to: end.to });
     }
@@ -175,21 +180,6 @@ impl Log {
             self.observe.note(|| Observation::Flushed { tp: self.tp, to });
         }
         progress.push(Progress::Flushed { to: self.durable });
-    }
-}
-
-fn appended(tp: TopicPartition, entry: &Entry, as_leader: bool) -> Observation {
-    Observation::Appended {
-        tp,
-        base_offset: entry.base_offset,
-        last_offset: entry.last_offset,
-        leader_epoch: entry.leader_epoch,
-        batch: entry.identity,
-        as_leader,
-        position: entry.position,
-        bytes: entry.size,
-        producer: entry.stamp.map(Stamp::sequences),
-        max_timestamp: entry.max_timestamp,
     }
 }
 

@@ -31,6 +31,7 @@ fn the_end_moves_at_the_completion_of_the_write() {
     let seen = bench.seen.0.lock().unwrap();
     assert!(matches!(seen[0], Observation::LogLoaded { tp: TP, log_start: 0, log_end: 0, digest: 0 }));
     let appended = Observation::Appended {
+        keys: Vec::new(),
         tp: TP,
         base_offset: 0,
         last_offset: 3,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use klamm_base::{ClientId, Guards, NodeId, Observe, Outcome, Properties, Source};
-use klamm_client::{Admin, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, StartAt};
+use klamm_client::{Admin, Consumer, ConsumerConfig, Message, NewTopic, Producer, ProducerConfig, StartAt};
 use klamm_env::{Address, Env, real};
 use klamm_node::NodeConfig;
 use klamm_server::{ServerError, run};
@@ -65,7 +65,7 @@ async fn produce(env: &Env, at: &Address) {
     let mut ends = vec![];
     for n in 0..RECORDS {
         let (tell, told) = oneshot::channel();
-        producer.send_with("lines", Some(0), None, Some(value(n)), |outcome| tell.send(outcome).unwrap());
+        producer.send_with(Message::to("lines", 0, value(n)), |outcome| tell.send(outcome).unwrap());
         ends.push(told);
     }
     for (n, end) in ends.into_iter().enumerate() {

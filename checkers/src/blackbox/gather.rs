@@ -7,6 +7,7 @@
 
 use super::Settings;
 use super::operations::{Does, Ended, FOREIGN, Key, NO_OFFSET, Numbers, Op, Operations, Process, Record};
+use crate::slice::partition_of;
 use crate::{Event, History, World};
 use klamm_base::{ClientId, ClientKind, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,6 +90,8 @@ struct Gather {
     /// Where the log of each node begins, and who leads.
     starts: BTreeMap<(TopicPartition, NodeId), i64>,
     leaders: BTreeMap<TopicPartition, (i32, NodeId)>,
+    /// Compacted topics: nothing of them is gathered.
+    compacted: BTreeSet<Uuid>,
 }
 
 impl Operations {
@@ -108,6 +111,7 @@ impl Operations {
             finals: final_readers(history),
             starts: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            compacted: BTreeSet::new(),
         };
         let mut end = (0, 0);
         for (entry, fact) in history.entries.iter().enumerate() {
@@ -117,6 +121,11 @@ impl Operations {
             match &fact.event {
                 Event::World(World::ClientDisturbed { client, what }) if what == "killed" || what == "powered off" => {
                     gather.died(client, now);
+                }
+                // What compaction took nobody lost, and clients are not told what that is.
+                Event::Stack { observation, .. } if gather.is_of_a_compacted_topic(observation) => {}
+                Event::Stack { observation: Observation::TopicCreated { topic, compacted: Some(_), .. }, .. } => {
+                    gather.compacted.insert(*topic);
                 }
                 Event::Stack { source: Source::Client(client), observation } => {
                     gather.told(now, client.0, observation).map_err(broken)?;
@@ -146,6 +155,10 @@ fn final_readers(history: &History) -> BTreeMap<u32, Vec<TopicPartition>> {
 }
 
 impl Gather {
+    fn is_of_a_compacted_topic(&self, observation: &Observation) -> bool {
+        !self.compacted.is_empty() && partition_of(observation).is_some_and(|tp| self.compacted.contains(&tp.topic))
+    }
+
     fn told(&mut self, now: (u32, u64), client: u32, observation: &Observation) -> Result<(), String> {
         match observation {
             Observation::ClientStarted { name, kind } => self.started(client, name, *kind),

@@ -235,10 +235,12 @@ impl Partition {
         };
         let (from, to) = match kind {
             HarmKind::Gone => (i64::MIN, i64::MAX),
+            _ if self.log(node).is_some_and(|log| segment < log.cleaned_to) => (segment, i64::MAX),
             _ => self.log(node).map_or((segment, i64::MAX), |log| log.offsets(segment, bytes.0, bytes.1)),
         };
-        let pending = (to == i64::MAX && kind != HarmKind::Gone).then_some(bytes);
-        let unchecked = !self.log(node).is_some_and(|log| log.are_checked(segment, bytes.0, bytes.1));
+        let is_cleaned = self.log(node).is_some_and(|log| segment < log.cleaned_to);
+        let pending = (to == i64::MAX && kind != HarmKind::Gone && !is_cleaned).then_some(bytes);
+        let unchecked = is_cleaned || !self.log(node).is_some_and(|log| log.are_checked(segment, bytes.0, bytes.1));
         self.harms.push(Harm { unchecked, pending, ..Harm::new(node, kind, (from, to), at) });
     }
 
@@ -248,7 +250,7 @@ impl Partition {
             Beside::LogStarts => HarmKind::Begin(damage),
             Beside::RecoveryPoints => HarmKind::Trusted(damage),
             // Of a log without gaps the batches tell all epochs.
-            Beside::LeaderEpochs if !self.compacted => return,
+            Beside::LeaderEpochs if self.compaction.is_none() => return,
             Beside::LeaderEpochs => HarmKind::Epochs(damage),
         };
         if self.log(node).is_some() {

@@ -3,11 +3,13 @@
 //! A batch as stored, with everything before it, is a *version*. Versions form a tree; a log is a path in it. So two logs
 //! share a prefix exactly when they share versions, and what a log lost is what was popped from its path.
 
+use super::compaction::Left;
 use super::harm::Place;
 use super::starts::Starts;
 use crate::nodes::{NodeIndex, NodeSet};
-use klamm_base::{Sequences, TruncationCause};
+use klamm_base::{KeyFact, Sequences, TruncationCause};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A version of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +60,8 @@ pub(crate) struct Version {
     /// What it says of its producer, and that producer's batch before it.
     pub producer: Option<Sequences>,
     pub prior: Option<VersionId>,
+    /// In a compacted topic: of each of its records, if they were told.
+    pub keys: Box<[KeyFact]>,
     /// Entry of its first append.
     pub first: u32,
     pub fate: Fate,
@@ -117,6 +121,10 @@ pub(crate) struct LogModel {
     pub view: Option<usize>,
     /// Where each batch stands in its file, by ascending offset; above `end` of no meaning.
     pub places: Vec<Place>,
+    /// What cleans left of its batches, where that is not all.
+    pub left: BTreeMap<VersionId, Arc<Left>>,
+    /// Where its cleaned segments end: where their batches stand in their files nobody told.
+    pub cleaned_to: i64,
 }
 
 /// An append that a sound log cannot make.

@@ -1,6 +1,7 @@
 //! What the judge knows at each moment of a run: built in one pass, read by every property.
 
 mod clients;
+mod compaction;
 mod harm;
 mod log;
 mod loss;
@@ -12,6 +13,7 @@ mod starts;
 mod witnesses;
 
 pub(crate) use clients::{Client, Sending, Sent, Word};
+pub(crate) use compaction::{CleanFault, Removed};
 pub(crate) use harm::Harm;
 use harm::{Beside, Load};
 pub(crate) use log::{AppendFault, Commit, Cut, Fate, LogModel, Mark, Reload, Version, VersionId};
@@ -23,6 +25,7 @@ use witnesses::{Astray, Witnesses};
 
 use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
 use crate::{Counts, Damage, Entry, Event, Party, Phase, World};
+use compaction::Clean;
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
 use partition::{Final, Stored};
 use starts::{Check, Limits};
@@ -35,7 +38,8 @@ pub(crate) struct Topic {
     pub min_insync: i32,
     pub unclean: bool,
     pub limits: Limits,
-    pub compacted: bool,
+    /// `delete.retention.ms` of a compacted one.
+    pub compacted: Option<i64>,
 }
 
 /// What the world did to a node last, as entries plus one; 0: never.
@@ -118,6 +122,15 @@ pub(crate) enum Effect {
         /// Entry of the harm that explains the fault.
         excuse: Option<u32>,
         early: Option<TooEarly>,
+    },
+    /// A clean wrote some of a log's segments anew.
+    Cleaned {
+        part: usize,
+        node: NodeIndex,
+        removed: Removed,
+        fault: Option<CleanFault>,
+        /// Entry of the harm, or of what made the node's clock wrong, that explains it.
+        excuse: Option<u32>,
     },
     Marked {
         part: usize,
@@ -442,12 +455,14 @@ impl Ledger {
                 bytes,
                 producer,
                 max_timestamp,
+                keys,
             } => {
                 let (base, last) = (*base_offset, (*last_offset).max(*base_offset));
                 let part = self.part(*tp);
                 let stored = Stored { base, last, epoch: *leader_epoch, batch: *batch, producer: *producer };
                 let partition = &mut self.parts[part];
                 let (version, fresh, fault) = partition.append(node, stored, *as_leader, at);
+                partition.note_keys(version, keys);
                 let slip = if fresh { partition.slipped(node, version) } else { None };
                 partition.announced(node, (base, last), (*position, *bytes), *max_timestamp);
                 let odd = fault.is_some() || (fresh && !as_leader);
@@ -486,6 +501,10 @@ impl Ledger {
                 Effect::Remembers { part, node, wrong, excuse: harm.map(|harm| harm.at) }
             }
             Observation::LogStartMoved { .. } | Observation::RetentionRan { .. } => self.start(at, node, observation),
+            Observation::LogCleaned { tp, from, to, end, wall_ms, batches } => {
+                let clean = Clean { from: *from, to: *to, end: *end, wall_ms: *wall_ms, batches };
+                self.cleaned(node, *tp, &clean)
+            }
             _ => self.leadership(at, node, observation),
         }
     }
@@ -524,6 +543,16 @@ impl Ledger {
         let other_time = || true_ms.filter(|it| is_late(*it)).map(|true_ms| StartFault::OtherTime { true_ms });
         let fault = fault.or_else(other_time);
         Effect::Started { part, node, fault, excuse, early }
+    }
+
+    fn cleaned(&mut self, node: NodeIndex, tp: TopicPartition, clean: &Clean) -> Effect {
+        let (part, clock) = (self.part(tp), self.machine(node).clock_off);
+        let partition = &mut self.parts[part];
+        let (removed, fault) = partition.cleaned(node, clean);
+        let harm = fault.and_then(|_| partition.harm_of_start(node, self.now_ns)).map(|harm| harm.at);
+        // By a clock that runs ahead a producer has been silent for too long.
+        let clock = clock.filter(|_| matches!(fault, Some(CleanFault::LastOfProducer { .. })));
+        Effect::Cleaned { part, node, removed, fault, excuse: harm.or(clock) }
     }
 
     fn load(&mut self, at: u32, node: NodeIndex, tp: TopicPartition, (start, end, digest): (i64, i64, u64)) -> Effect {

@@ -1,5 +1,6 @@
 //! One partition: its versions, its replicas' logs, the controller's decisions and what clients were told.
 
+use super::compaction::Compaction;
 use super::harm::Harm;
 use super::loss::{Decision, Loss, View};
 use super::starts::{Limits, Starts};
@@ -97,13 +98,14 @@ pub(crate) struct Partition {
     pub unclean_permitted: bool,
     /// What the topic keeps, once it is known.
     pub limits: Option<Limits>,
-    pub compacted: bool,
     /// Node numbers with a log here.
     pub hosts: BTreeSet<u8>,
     /// What damage the copies took, in the order of its coming.
     pub harms: Vec<Harm>,
     /// Versions of which a copy was destroyed by a harm, and the entry of that harm.
     pub blame: BTreeMap<VersionId, u32>,
+    /// What cleans made of it, if its topic is a compacted one.
+    pub compaction: Option<Compaction>,
 }
 
 impl Partition {
@@ -138,17 +140,18 @@ impl Partition {
             min_insync: 1,
             unclean_permitted: false,
             limits: None,
-            compacted: false,
             hosts: BTreeSet::new(),
             harms: Vec::new(),
             blame: BTreeMap::new(),
+            compaction: None,
         }
     }
 
     /// Takes over what its topic was made with.
     pub fn settle(&mut self, topic: &Topic) {
         (self.min_insync, self.unclean_permitted) = (topic.min_insync, topic.unclean);
-        (self.limits, self.compacted) = (Some(topic.limits), topic.compacted);
+        self.limits = Some(topic.limits);
+        self.compaction = topic.compacted.map(Compaction::new);
     }
 
     pub fn version(&self, id: VersionId) -> &Version {
@@ -259,6 +262,7 @@ impl Partition {
         as_leader: bool,
         at: u32,
     ) -> (VersionId, bool, Option<AppendFault>) {
+        let stored = if as_leader { stored } else { self.as_written(node, stored) };
         let mut fault = self.fit(node, stored);
         let log = self.log_mut(node);
         let (tip, start) = (log.path.last().copied(), log.start);
@@ -401,6 +405,7 @@ impl Partition {
             under: root,
             producer: None,
             prior: None,
+            keys: Box::default(),
             first: at,
             fate: Fate::Open,
             deleted: false,
@@ -517,7 +522,9 @@ impl Partition {
             .iter()
             .map(|id| self.version(*id))
             .fold(before, |digest, it| chain(digest, it.base, it.epoch, it.batch));
-        (begins && known && digest == version.digest).then(|| pieces.to_vec())
+        // Behind what was cleaned no digest tells what stands there.
+        let fits = digest == version.digest || self.compaction.is_some();
+        (begins && known && fits).then(|| pieces.to_vec())
     }
 
     /// Puts `pieces` wherever the opaque version stood, with its fate.

@@ -71,24 +71,28 @@ impl Partition {
         if log.path.iter().any(|id| self.version(*id).opaque) {
             return None;
         }
-        let (whole, known) = (log.start == 0, self.tails(node));
+        let (whole, known) = (log.start == 0, self.tails(node, |_| true));
+        // Of what cleans took a snapshot may tell, if the log was cut behind it; or none does.
+        let least = self.tails(node, |id| !self.is_gone(node, id));
         let stray = |fact: &&ProducerFact| match known.get(&fact.producer_id) {
             None => whole,
             Some((id, epoch, last)) => {
-                !self.is_deleted(node, *id) && (*epoch, *last) != (fact.producer_epoch, fact.last_sequence)
+                let lowest = least.get(&fact.producer_id).map_or((i16::MIN, -1), |tail| (tail.1, tail.2));
+                let may_be = lowest..=(*epoch, *last);
+                !self.is_deleted(node, *id) && !may_be.contains(&(fact.producer_epoch, fact.last_sequence))
             }
         };
         let missing = |(id, tail): &(&i64, &Tail)| {
             !self.is_deleted(node, tail.0) && !told.iter().any(|fact| fact.producer_id == **id)
         };
         let wrong = told.iter().find(stray).map(|fact| fact.producer_id);
-        wrong.or_else(|| known.iter().find(missing).map(|(id, _)| *id))
+        wrong.or_else(|| least.iter().find(missing).map(|(id, _)| *id))
     }
 
-    /// The last batch of each producer in a node's log, its epoch, and the last sequence in that; -1 if it has none.
-    fn tails(&self, node: NodeIndex) -> BTreeMap<i64, Tail> {
+    /// The last of these batches of each producer in a node's log, its epoch, and the last sequence in that; -1 if it has none.
+    fn tails(&self, node: NodeIndex, of: impl Fn(VersionId) -> bool) -> BTreeMap<i64, Tail> {
         let mut tails: BTreeMap<i64, Tail> = BTreeMap::new();
-        for id in self.log(node).map_or(&[][..], |log| &log.path) {
+        for id in self.log(node).map_or(&[][..], |log| &log.path).iter().filter(|id| of(**id)) {
             let Some(told) = self.version(*id).producer else { continue };
             let tail = tails.entry(told.producer_id).or_insert((*id, told.producer_epoch, -1));
             let last = if tail.1 == told.producer_epoch { tail.2 } else { -1 };
@@ -99,7 +103,7 @@ impl Partition {
 
     /// Takes the writers of a node's log from its path.
     pub(super) fn relearn(&mut self, node: NodeIndex) {
-        let writers = self.tails(node).into_iter().map(|(id, tail)| (id, tail.0)).collect();
+        let writers = self.tails(node, |_| true).into_iter().map(|(id, tail)| (id, tail.0)).collect();
         self.log_mut(node).writers = writers;
     }
 }

@@ -31,7 +31,7 @@ impl Partition {
             self.pop(node, end, removed);
             return Reload::Prefix;
         }
-        if let Some(tip) = self.known(start, end, digest) {
+        if let Some(tip) = self.known(start, end, digest).or_else(|| self.follows_cleaned(node, end)) {
             self.adopt(node, tip, removed);
             return Reload::Known;
         }
@@ -57,7 +57,7 @@ impl Partition {
         let behind = log.path.partition_point(|id| self.version(*id).last < end);
         let Some(path) = log.path.get(first..behind).filter(|path| !path.is_empty()) else { return false };
         let ends = self.version(path[path.len() - 1]).last.saturating_add(1) == end;
-        ends && self.digest_over(path, start).is_none_or(|told| told == digest)
+        ends && (!log.left.is_empty() || self.digest_over(path, start).is_none_or(|told| told == digest))
     }
 
     /// The digest over these batches of a log that begins at `start`; `None` if nobody told what stands there.

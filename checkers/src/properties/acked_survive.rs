@@ -18,7 +18,7 @@ pub(crate) const PROPERTY: Property = Property {
                   setting is named (flush.messages, min.insync.replicas, eligible.leader.replicas.version=0), or the damage to a copy \
                   that no setting could have kept. acks=1 and acks=0 \
                   excuse only what never was below a high watermark. A loss through an unclean election must be exactly what the \
-                  elected log did not hold: more lost is violated, less lost too. What a leader deleted by rule (retention, DeleteRecords) is not lost.",
+                  elected log did not hold: more lost is violated, less lost too. What a leader deleted by rule (retention, DeleteRecords, compaction) is not lost.",
     rules: &[RULE],
 };
 
@@ -178,8 +178,8 @@ fn fault(ledger: &Ledger, acked: &Acked) -> Option<Fault> {
     }
     // The record that is gone was in the batch that did not survive; and of two that two leaders acknowledged there at the same
     // time, a write that was committed and then lost explains it, one that never was does not.
-    let deleted =
-        acked.version.is_some_and(|id| partition.is_buried(partition.settled(id, acked.offset), acked.offset));
+    let buried = acked.version.is_some_and(|id| partition.is_buried(partition.settled(id, acked.offset), acked.offset));
+    let deleted = buried || partition.was_taken(acked.offset);
     let gone = match (fate, rival) {
         // What stood there went by rule.
         (Some(Fate::Committed), _) if deleted => return None,

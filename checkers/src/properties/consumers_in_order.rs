@@ -96,7 +96,8 @@ impl InOrder {
         let next = Position { at, offset: offset.saturating_add(len as i64), epochs };
         let Some(before) = self.positions.insert((client, part), next) else { return };
         self.tested += u64::from(epochs > before.epochs);
-        if offset == before.offset {
+        // What compaction took is not there to be read.
+        if offset == before.offset || ledger.parts[part].were_taken(before.offset, offset) {
             return;
         }
         if let Some(fault) = astray {

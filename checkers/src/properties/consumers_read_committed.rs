@@ -143,7 +143,9 @@ impl ReadCommitted {
         }
         for (offset, slot) in partition.slots.iter().filter(|(_, slot)| slot.read.seen()) {
             // What was deleted by rule need not be there.
-            let excused = partition.was_deleted(offset) || partition.too_late(offset, slot.read_at);
+            let excused = partition.was_deleted(offset)
+                || partition.was_taken(offset)
+                || partition.too_late(offset, slot.read_at);
             if slot.last.seen() || excused {
                 continue;
             }

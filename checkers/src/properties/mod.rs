@@ -2,6 +2,7 @@
 
 mod ack_after_commit;
 mod acked_survive;
+mod compaction_keeps;
 mod consumers_in_order;
 mod consumers_read_committed;
 mod elections;
@@ -76,6 +77,7 @@ properties! {
     recovery: Recovery,
     log_matching: LogMatching,
     retention_exact: RetentionExact,
+    compaction_keeps: CompactionKeeps,
     high_watermark: HighWatermark,
     ack_after_commit: AckAfterCommit,
     acked_survive: AckedSurvive,

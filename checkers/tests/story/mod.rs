@@ -129,7 +129,7 @@ impl Story {
                 unclean: settings.unclean,
                 retention_ms: KEPT_MS,
                 retention_bytes: -1,
-                compacted: settings.compacted,
+                compacted: settings.compacted.then_some(86_400_000),
             },
         );
         let producer = ClientKind::Producer { acks: settings.acks, idempotent: settings.idempotent };
@@ -260,6 +260,7 @@ impl Story {
         self.node(
             node,
             Observation::Appended {
+                keys: Vec::new(),
                 tp,
                 base_offset,
                 last_offset,

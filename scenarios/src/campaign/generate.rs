@@ -3,7 +3,7 @@
 use super::biases::weighted;
 use super::draft::{Draft, On};
 use super::profile::{Between, Profile};
-use super::{harms, shape};
+use super::{compaction, harms, shape};
 use crate::script::{
     ClusterSpec, ConsumerSpec, FILE_SYSTEMS, Heal, Keys, Preset, ProducerSpec, Script, Span, Step, TopicSpec,
     default_of,
@@ -33,6 +33,7 @@ pub fn generate(profile: &Profile, seed: u64) -> Script {
     script.consumers = consumers(&mut draws, profile, &script);
     place(profile, &mut script);
     shape::draw(profile, &mut script);
+    compaction::draw(profile, &mut script);
     script.steps = steps(profile, &script);
     script
 }
@@ -163,6 +164,8 @@ fn producer(draws: &mut Draws, profile: &Profile, script: &Script, n: u64) -> Pr
         rate: number(draws, profile.rate),
         burst: 1,
         record_size: number(draws, profile.record_size) as u32,
+        keys: 0,
+        tombstones: 0,
         start: Span::ms(draws.below(500)),
         config,
     }

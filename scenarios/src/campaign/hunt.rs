@@ -50,7 +50,6 @@ pub struct Hunted {
 /// crate that asks it.
 pub fn out_of_reach(guard: Guard) -> Option<&'static str> {
     match guard {
-        Guard::TombstoneHorizon => Some("no workload writes to compacted topics yet, and no judge reads them"),
         Guard::MarkerHorizon => Some("no workload writes in transactions yet, and no judge reads their markers"),
         _ => None,
     }

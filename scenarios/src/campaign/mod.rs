@@ -5,6 +5,7 @@ mod biases;
 mod biases_tests;
 mod caught;
 mod chains;
+mod compaction;
 mod draft;
 mod generate;
 mod harms;

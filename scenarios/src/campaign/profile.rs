@@ -80,6 +80,9 @@ pub struct Profile {
     /// Likewise, each key from a stream of its own: a new line here moves no other draw of any seed.
     #[serde(default)]
     pub own: Settings,
+    /// Topics of which the last record of each key stays.
+    #[serde(default)]
+    pub compaction: Compaction,
     /// Share of producers with acks=all.
     pub acks_all: u64,
     /// Share of idempotent ones among them.
@@ -167,6 +170,23 @@ impl Default for Load {
     }
 }
 
+/// Compacted topics; none if a profile says nothing of them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Compaction {
+    /// Share of topics with `cleanup.policy=compact`.
+    pub topics: u64,
+    /// Keys of who writes to one.
+    pub keys: Between<u64>,
+    /// Share of its records that delete their key.
+    pub tombstones: Between<u64>,
+    /// `segment.bytes` of such a topic: what is written to is not cleaned.
+    pub segment_bytes: Between<u64>,
+    /// Settings of such a topic, and of the brokers of a seed that has one.
+    #[serde(default)]
+    pub settings: Settings,
+}
+
 /// Settings by whose they are, each with its values.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -248,6 +268,7 @@ impl Profile {
         check_timeouts(source, &self.consumer_timeouts, Keys::Consumer)?;
         self.settings.check(source)?;
         self.own.check(source)?;
+        self.compaction.settings.check(source)?;
         self.check_ranges().map_err(|what| source.error(0..0, what, None))
     }
 
@@ -261,6 +282,7 @@ impl Profile {
             ("rate", self.rate),
             ("record-size", self.record_size),
             ("segment-bytes", self.segment_bytes),
+            ("compaction.keys", self.compaction.keys.map(|keys| keys.max(u64::from(self.compaction.topics == 0)))),
             ("duration", self.duration.map(|span| span.0)),
             ("period", self.period.map(|span| span.0)),
         ];
@@ -275,6 +297,8 @@ impl Profile {
             ("unclean", self.unclean),
             ("small-segments", self.small_segments),
             ("odd-sizes", self.odd_sizes),
+            ("compaction.topics", self.compaction.topics),
+            ("compaction.tombstones", self.compaction.tombstones[1]),
             ("acks-all", self.acks_all),
             ("idempotent", self.idempotent),
         ];

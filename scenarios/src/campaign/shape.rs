@@ -45,7 +45,7 @@ fn draw_own<'a>(seed: u64, choices: &Choices, configs: impl IntoIterator<Item = 
 }
 
 /// Gives every setting one of its values.
-fn choose(draws: &mut Draws, choices: &Choices, config: &mut Properties) {
+pub(super) fn choose(draws: &mut Draws, choices: &Choices, config: &mut Properties) {
     for (key, values) in choices {
         config.insert(key.get_ref().clone(), choice(draws.pick(values)));
     }

@@ -283,6 +283,19 @@ pub const TERMS: &[Term] = &[
         "",
     ),
     term(
+        "compaction",
+        "In a topic with cleanup.policy=compact a clean takes every record that a later one with the same key overtook; offsets \
+         stay, with gaps. Each replica cleans its own log, by its own clock.",
+        "",
+    ),
+    term(
+        "tombstone",
+        "A record without a value: it deletes its key. The first clean that meets it sets its delete horizon, \
+         delete.retention.ms ahead; a clean after that takes it. A reader or a replica that is away for longer never learns of \
+         the deletion.",
+        "KIP-534",
+    ),
+    term(
         "swarm",
         "Each family of faults is on in some seeds and off in others, so that none drowns the others.",
         "Groce et al., ISSTA 2012",

@@ -346,6 +346,13 @@ fn producer(source: &Source, script: &Script, raw: RawProducer) -> Lowered<Produ
     let number = |key: &str, value: Option<Any>, bounds: RangeInclusive<i64>, usual: i64| {
         value.map_or(Ok(usual), |v| whole(source, key, &v, bounds))
     };
+    let keys = number("keys", raw.keys, 0..=1_000_000, 0)? as u64;
+    let share = raw.tombstones.as_ref().map(toml::Spanned::span);
+    let tombstones = number("tombstones", raw.tombstones, 0..=100, 0)? as u64;
+    if let Some(span) = share.filter(|_| tombstones > 0 && keys == 0) {
+        let help = "say how many keys the producer has: keys = 20".to_owned();
+        return Err(source.error(span, "a tombstone deletes a key, and this producer has none".to_owned(), Some(help)));
+    }
     Ok(ProducerSpec {
         name: client_name(source, script, raw.name)?,
         topics: client_topics(source, script, &raw.topics)?,
@@ -353,6 +360,8 @@ fn producer(source: &Source, script: &Script, raw: RawProducer) -> Lowered<Produ
         rate: number("rate", raw.rate, 1..=1_000_000, 100)? as u64,
         burst: number("burst", raw.burst, 1..=100_000, 1)? as u64,
         record_size: number("record-size", raw.record_size, 8..=10_000_000, 100)? as u32,
+        keys,
+        tombstones,
         start: raw.start.map_or(Ok(Span::ZERO), |v| duration(source, "start", &v))?,
         config: settings(source, raw.config, tables::producer_setting)?,
     })

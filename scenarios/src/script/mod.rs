@@ -206,6 +206,13 @@ pub struct TopicSpec {
     pub config: Properties,
 }
 
+impl TopicSpec {
+    /// True if its own settings say that the last record of each key stays.
+    pub fn is_compacted(&self) -> bool {
+        self.config.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|word| word.trim() == "compact"))
+    }
+}
+
 /// A producer with its load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -223,11 +230,21 @@ pub struct ProducerSpec {
     pub burst: u64,
     /// Bytes of a record's value, at least eight.
     pub record_size: u32,
+    /// Its records have one of so many keys, which all producers share; 0: they have none, and a compacted topic refuses them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keys: u64,
+    /// Of a hundred records, so many delete their key.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tombstones: u64,
     /// When it starts.
     pub start: Span,
     /// Producer settings, Kafka's keys.
     #[serde(skip_serializing_if = "Properties::is_empty")]
     pub config: Properties,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_one(number: &u64) -> bool {

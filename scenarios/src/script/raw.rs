@@ -115,6 +115,8 @@ pub(super) struct RawProducer {
     pub rate: Option<Any>,
     pub burst: Option<Any>,
     pub record_size: Option<Any>,
+    pub keys: Option<Any>,
+    pub tombstones: Option<Any>,
     pub start: Option<Any>,
     #[serde(default)]
     pub config: RawConfig,

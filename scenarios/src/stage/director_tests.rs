@@ -85,7 +85,7 @@ fn play(steps: &str) -> (Director, Paper) {
         unclean: false,
         retention_ms: -1,
         retention_bytes: -1,
-        compacted: false,
+        compacted: None,
     };
     director.see(0, Source::Node(NodeId(101)), &topic);
     (director, Paper { roster, conditions: BTreeMap::new(), lines: Vec::new(), wakes: Vec::new(), struck: Vec::new() })
@@ -106,6 +106,7 @@ fn leads(director: &mut Director, now: u64, leader: Option<i32>, epoch: i32, isr
 
 fn appended(director: &mut Director, now: u64, epoch: i32) {
     let appended = Observation::Appended {
+        keys: Vec::new(),
         tp: ORDERS,
         base_offset: 0,
         last_offset: 0,

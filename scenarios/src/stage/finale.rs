@@ -1,7 +1,7 @@
 //! How a run ends: the cluster comes to rest, takes one write on every partition and is read whole.
 
 use super::ledger::Ledger;
-use super::workload::{Clients, Reader, Writer};
+use super::workload::{Clients, Load, Reader, Writer};
 use crate::script::{Partition, Script, Span, broker_ms, producer_ms};
 use klamm_base::{NodeId, Observation, Properties};
 use klamm_client::ProducerConfig;
@@ -47,8 +47,11 @@ fn settings(pairs: &[(&str, &str)]) -> Properties {
 pub async fn write_once(env: &Env, clients: &Arc<Clients>, partitions: &[Partition]) {
     let patient = settings(&[("request.timeout.ms", "5000"), ("delivery.timeout.ms", "60000"), ("linger.ms", "0")]);
     let config = ProducerConfig::from_properties(&patient).expect("these settings are right");
-    let mut writer = Writer::start(env, clients, "judge", config, 16);
-    partitions.iter().for_each(|partition| writer.write(partition, || {}));
+    let mut writer = Writer::start(env, clients, "judge", config, Load { size: 16, keys: 0, tombstones: 0 });
+    for partition in partitions {
+        writer.set_keys(u64::from(clients.is_compacted(&partition.topic)));
+        writer.write(partition, || {});
+    }
     writer.flush().await;
 }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use klamm_base::{
     ClientId, ClientKind, ClientRecord, Observation, Observe, Observer, Properties, Source, TopicPartition,
 };
-use klamm_client::{Consumer, ConsumerConfig, Fetched, Producer, ProducerConfig, StartAt, Str};
+use klamm_client::{Consumer, ConsumerConfig, Fetched, Message, Producer, ProducerConfig, Record, StartAt, Str};
 use klamm_env::{Address, Env};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -28,6 +28,8 @@ pub struct Clients {
     pub closing: AtomicBool,
     /// Records of each producer without an outcome.
     pub open: Vec<AtomicU64>,
+    /// Topics in which a record needs a key.
+    compacted: BTreeSet<String>,
     incarnations: AtomicU32,
 }
 
@@ -41,6 +43,12 @@ impl Clients {
             ids: OnceLock::new(),
             closing: AtomicBool::new(false),
             open: script.producers.iter().map(|_| AtomicU64::new(0)).collect(),
+            compacted: script
+                .topics
+                .iter()
+                .filter(|topic| topic.is_compacted())
+                .map(|topic| topic.name.clone())
+                .collect(),
             incarnations: AtomicU32::new(0),
         }
     }
@@ -57,6 +65,11 @@ impl Clients {
         self.ids.get().expect("topics are made before clients start")[partition]
     }
 
+    /// True if a record of this topic needs a key.
+    pub fn is_compacted(&self, topic: &str) -> bool {
+        self.compacted.contains(topic)
+    }
+
     /// Records without an outcome, over all producers.
     pub fn open_records(&self) -> u64 {
         self.open.iter().map(|open| open.load(Relaxed)).sum()
@@ -69,8 +82,19 @@ pub struct Writer {
     observe: Observe,
     client: ClientId,
     clients: Arc<Clients>,
-    size: usize,
+    load: Load,
     places: BTreeMap<Partition, Place>,
+}
+
+/// What records are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Bytes of a value.
+    pub size: u32,
+    /// Different keys; 0: none.
+    pub keys: u64,
+    /// Of a hundred records, so many have no value.
+    pub tombstones: u64,
 }
 
 /// Where a writer writes.
@@ -83,11 +107,11 @@ struct Place {
 
 impl Writer {
     /// A producer of this name, started now.
-    pub fn start(env: &Env, clients: &Arc<Clients>, name: &str, config: ProducerConfig, size: u32) -> Self {
+    pub fn start(env: &Env, clients: &Arc<Clients>, name: &str, config: ProducerConfig, load: Load) -> Self {
         let kind = ClientKind::Producer { acks: config.acks, idempotent: config.idempotent };
         let (client, observe) = clients.incarnation(name, kind);
         let producer = Producer::start(env, config, clients.bootstrap.clone(), observe.clone());
-        Self { producer, observe, client, clients: clients.clone(), size: size as usize, places: BTreeMap::new() }
+        Self { producer, observe, client, clients: clients.clone(), load, places: BTreeMap::new() }
     }
 
     /// Hands in the partition's next record; `ended` is told when it has its outcome.
@@ -101,18 +125,49 @@ impl Writer {
         place.number += 1;
         self.observe.note(|| Observation::Invoked { tp, record });
         let observe = self.observe.clone();
-        let value = value(record, self.size);
-        let topic = place.topic.clone();
-        self.producer.send_with(topic, Some(tp.partition), None, Some(value), move |outcome| {
+        let message = self.load.message(place.topic.clone(), tp.partition, record);
+        self.producer.send_with(message, move |outcome| {
             observe.note(|| Observation::Ended { tp, record, outcome });
             ended();
         });
+    }
+
+    /// From now on its records have one of so many keys.
+    pub fn set_keys(&mut self, keys: u64) {
+        self.load.keys = keys;
     }
 
     /// Sends what lingers and waits for every outcome.
     pub async fn flush(&self) {
         self.producer.flush().await;
     }
+}
+
+impl Load {
+    /// The record as it is sent: its name opens the value, or stands in a header if it has none.
+    fn message(self, topic: Str, partition: i32, record: ClientRecord) -> Message {
+        let plain = Message::to(topic, partition, value(record, self.size as usize));
+        if self.keys == 0 {
+            return plain;
+        }
+        let drawn = mixed(record);
+        let key = Some(Bytes::from(format!("k{}", drawn % self.keys)));
+        if drawn / self.keys % 100 >= self.tombstones {
+            return Message { key, ..plain };
+        }
+        let name = Bytes::copy_from_slice(&record.to_bytes());
+        Message { key, value: None, headers: vec![(NAME.into(), name)], ..plain }
+    }
+}
+
+/// The header in which a record without a value has its name.
+const NAME: &str = "record";
+
+/// A number that follows from a record's name, and looks as if it did not.
+fn mixed(record: ClientRecord) -> u64 {
+    let word = u64::from(record.client.0) << 32 | u64::from(record.number);
+    let mixed = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ mixed >> 32
 }
 
 /// The record's name and padding up to the size.
@@ -122,12 +177,19 @@ fn value(record: ClientRecord, size: usize) -> Bytes {
     Bytes::from(value)
 }
 
+/// The name of a record that was read; `None` if no workload wrote it.
+fn name_of(record: &Record) -> Option<ClientRecord> {
+    let named = || record.headers.iter().find(|(key, _)| key.as_str() == NAME).and_then(|(_, name)| name.as_ref());
+    record.value.as_ref().or_else(named).and_then(|name| ClientRecord::from_value(name))
+}
+
 /// A producer's program.
 pub async fn produce(env: Env, clients: Arc<Clients>, spec: ProducerSpec, index: usize, partitions: Vec<Partition>) {
     let config = ProducerConfig::from_properties(&spec.config).expect("the script was checked");
     clients.open[index].store(0, Relaxed);
     env.clock.sleep_ms(spec.start.as_ms()).await;
-    let mut writer = Writer::start(&env, &clients, &spec.name, config, spec.record_size);
+    let load = Load { size: spec.record_size, keys: spec.keys, tombstones: spec.tombstones };
+    let mut writer = Writer::start(&env, &clients, &spec.name, config, load);
     let pause_ns = 1_000_000_000 / spec.rate;
     let mut next_ns = env.clock.mono_ns();
     for number in 0..spec.records {
@@ -220,8 +282,7 @@ impl Reader {
         while let Some(first) = rest.first() {
             let run = rest.iter().zip(first.offset..).take_while(|(record, offset)| record.offset == *offset).count();
             let (now, later) = rest.split_at(run);
-            let name = |value: &Option<Bytes>| value.as_ref().and_then(|value| ClientRecord::from_value(value));
-            let records = now.iter().map(|record| name(&record.value)).collect();
+            let records = now.iter().map(name_of).collect();
             let (tp, offset, finally) = (fetched.tp, first.offset, self.finally);
             self.observe.note(|| Observation::Read { tp, offset, records, finally });
             rest = later;

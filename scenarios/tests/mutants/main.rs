@@ -3,6 +3,7 @@
 
 mod brokers;
 mod clients;
+mod compaction;
 mod page;
 mod retention;
 mod scene;
@@ -23,8 +24,12 @@ const RUNS: [(&str, &str); 3] = [
     ("core-7.toml", include_str!("runs/core-7.toml")),
     ("unclean.toml", include_str!("../../library/unclean-election-loses-the-unreplicated-suffix.toml")),
 ];
-/// A good run in which logs expire. Other mutants are looked for in the runs above, whose logs begin at 0.
-const EXPIRING: (&str, &str) = ("retention.toml", include_str!("runs/retention.toml"));
+/// Good runs in which logs expire, or are cleaned, for the mutants of the property that judges it. The others are looked for in
+/// the runs above, whose logs begin at 0 and have no gaps.
+const OWN: [(&str, &str, &str); 2] = [
+    ("retention-exact", "retention.toml", include_str!("runs/retention.toml")),
+    ("compaction-keeps", "compaction.toml", include_str!("runs/compaction.toml")),
+];
 /// Places at which each mutant is tried in each run.
 const PLACES: u64 = 3;
 
@@ -40,10 +45,12 @@ fn recorded(file: &str, text: &str) -> Scene {
 
 fn fired() -> Fired {
     let mut fired = Fired::new();
-    for (run, (file, text)) in RUNS.iter().chain([&EXPIRING]).enumerate() {
+    let own = |mutant: &Mutant| OWN.iter().find(|(property, ..)| *property == mutant.names).map(|(_, file, _)| *file);
+    let runs = RUNS.into_iter().chain(OWN.map(|(_, file, text)| (file, text)));
+    for (run, (file, text)) in runs.enumerate() {
         let scene = recorded(file, text);
-        let expiring = *file == EXPIRING.0;
-        for mutant in MUTANTS.iter().filter(|mutant| (mutant.names == "retention-exact") == expiring) {
+        let is_own = OWN.iter().any(|(_, own, _)| *own == file);
+        for mutant in MUTANTS.iter().filter(|mutant| own(mutant) == is_own.then_some(file)) {
             for place in 0..PLACES {
                 let mut draws = Draws::named(run as u64 * PLACES + place, mutant.name);
                 let mut changed = scene.clone();

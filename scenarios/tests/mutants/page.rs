@@ -52,6 +52,7 @@ const INVARIANTS: &[(&str, &str, &str)] = &[
         "a log's start is committed; the retention takes whole segments from the front, no more and no less",
         "retention-exact",
     ),
+    ("49", "compaction keeps the last value of each key, and moves no offset", "compaction-keeps"),
     ("G13", "NOT_ENOUGH_REPLICAS is definite for its own attempt", "refused-stay-out"),
     ("G14", "an unclean election loses exactly what the elected log lacked, in both directions", "acked-survive"),
     (

@@ -1,7 +1,7 @@
 //! The table of mutants: each changes one thing in a recorded good run, and one property must name it.
 
 use super::scene::Scene;
-use super::{brokers, clients, retention};
+use super::{brokers, clients, compaction, retention};
 use klamm_base::Draws;
 
 pub struct Mutant {
@@ -125,6 +125,48 @@ pub const MUTANTS: &[Mutant] = &[
         "start-uncommitted",
         retention::start_uncommitted,
         "a log begins behind what is committed",
+    ),
+    mutant(
+        "compaction-keeps",
+        "last-of-key-taken",
+        compaction::last_of_key_taken,
+        "a clean takes the last record of a key",
+    ),
+    mutant(
+        "compaction-keeps",
+        "tombstone-taken",
+        compaction::tombstone_taken,
+        "a clean takes a tombstone before its horizon",
+    ),
+    mutant(
+        "compaction-keeps",
+        "overtaken-left",
+        compaction::overtaken_left,
+        "a clean leaves a record that a later one overtook",
+    ),
+    mutant(
+        "compaction-keeps",
+        "horizon-early",
+        compaction::horizon_early,
+        "the horizon of a tombstone lies a millisecond too early",
+    ),
+    mutant(
+        "compaction-keeps",
+        "last-of-producer-taken",
+        compaction::last_of_producer_taken,
+        "nothing is left of a live producer's last batch",
+    ),
+    mutant(
+        "compaction-keeps",
+        "clean-uncommitted",
+        compaction::clean_uncommitted,
+        "a clean goes by what is not committed",
+    ),
+    mutant(
+        "compaction-keeps",
+        "clean-strange",
+        compaction::clean_strange,
+        "a clean tells of a batch that nobody wrote",
     ),
     mutant("high-watermark", "mark-back", brokers::mark_back, "a leader's high watermark goes back"),
     mutant("high-watermark", "mark-early", brokers::mark_early, "a leader commits before a follower in sync has it"),

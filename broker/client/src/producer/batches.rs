@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use klamm_base::ErrorCode;
+use klamm_wire::Str;
 use klamm_wire::records::{Batch, BatchBuilder, Codec};
 use std::collections::VecDeque;
 
@@ -16,12 +17,15 @@ pub struct Pending {
     pub key: Option<Bytes>,
     /// Value.
     pub value: Option<Bytes>,
+    /// Headers in their order; a key may repeat.
+    pub headers: Vec<(Str, Bytes)>,
 }
 
 impl Pending {
     fn size(&self) -> usize {
         let bytes = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
-        bytes(&self.key) + bytes(&self.value) + 16
+        let headers: usize = self.headers.iter().map(|(key, value)| key.as_str().len() + value.len() + 4).sum();
+        bytes(&self.key) + bytes(&self.value) + headers + 16
     }
 }
 
@@ -84,7 +88,8 @@ impl QueuedBatch {
         let mut builder = BatchBuilder::new(self.records[0].timestamp_ms);
         builder.reserve(self.bytes);
         for record in &self.records {
-            builder.push(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), &[]);
+            let headers: Vec<_> = record.headers.iter().map(|(key, value)| (key.as_str(), Some(&value[..]))).collect();
+            builder.push(record.timestamp_ms, record.key.as_deref(), record.value.as_deref(), &headers);
         }
         let built = builder.producer(producer_id, producer_epoch, sequence).compressed(codec).build();
         self.built.insert(built).bytes.clone()
@@ -289,7 +294,7 @@ mod tests {
     const LIMITS: Limits = Limits { batch_bytes: 100, linger_ns: 5, in_flight_max: 5, idempotent: true };
 
     fn record(handle: u64) -> Pending {
-        Pending { handle, timestamp_ms: 1, key: None, value: Some(Bytes::from_static(&[0; 20])) }
+        Pending { handle, timestamp_ms: 1, key: None, value: Some(Bytes::from_static(&[0; 20])), headers: Vec::new() }
     }
 
     /// Three batches behind one that is acknowledged.

@@ -78,7 +78,8 @@ impl Play {
     }
 
     fn send(&mut self, handle: u64) {
-        let record = Pending { handle, timestamp_ms: 1, key: None, value: Some(Bytes::from_static(b"value")) };
+        let value = Some(Bytes::from_static(b"value"));
+        let record = Pending { handle, timestamp_ms: 1, key: None, value, headers: Vec::new() };
         self.step(Event::Send(Submitted { topic: Str::from("orders"), partition: Some(0), record }));
     }
 

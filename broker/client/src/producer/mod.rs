@@ -98,6 +98,35 @@ impl ProducerConfig {
     }
 }
 
+/// A record as an application hands it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Name of the topic.
+    pub topic: Str,
+    /// Where to; `None`: the key decides, and without a key the partitions take turns.
+    pub partition: Option<i32>,
+    /// Key, if any.
+    pub key: Option<Bytes>,
+    /// Value; `None` deletes the key in a compacted topic.
+    pub value: Option<Bytes>,
+    /// Headers in their order; a key may repeat.
+    pub headers: Vec<(Str, Bytes)>,
+}
+
+impl Message {
+    /// A value without a key, to this partition.
+    pub fn to(topic: impl Into<Str>, partition: i32, value: Bytes) -> Self {
+        Self { topic: topic.into(), partition: Some(partition), key: None, value: Some(value), headers: Vec::new() }
+    }
+
+    /// Bytes of its parts.
+    fn size(&self) -> usize {
+        let bytes = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|(key, value)| key.as_str().len() + value.len()).sum();
+        bytes(&self.key) + bytes(&self.value) + headers
+    }
+}
+
 type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// A running producer. Dropping it leaves what was handed in to its task, which runs on until its process ends.
@@ -149,17 +178,9 @@ impl Producer {
         told.await.ok()
     }
 
-    /// Hands in a record; `done` is called once with its outcome, from the producer's task. Without a partition the key
-    /// decides, without a key the partitions take turns.
-    pub fn send_with(
-        &self,
-        topic: impl Into<Str>,
-        partition: Option<i32>,
-        key: Option<Bytes>,
-        value: Option<Bytes>,
-        done: impl FnOnce(Outcome) + Send + 'static,
-    ) {
-        if key.as_ref().map_or(0, Bytes::len) + value.as_ref().map_or(0, Bytes::len) > self.max_request_bytes {
+    /// Hands in a record; `done` is called once with its outcome, from the producer's task.
+    pub fn send_with(&self, message: Message, done: impl FnOnce(Outcome) + Send + 'static) {
+        if message.size() > self.max_request_bytes {
             return done(Outcome::Refused(ErrorCode::MessageTooLarge));
         }
         let handle = {
@@ -169,14 +190,15 @@ impl Producer {
             waits.records.insert(handle, Box::new(done));
             handle
         };
-        let record = Pending { handle, timestamp_ms: self.env.clock.wall_ms(), key, value };
-        self.shared.mailbox.put(Event::Send(Submitted { topic: topic.into(), partition, record }));
+        let Message { topic, partition, key, value, headers } = message;
+        let record = Pending { handle, timestamp_ms: self.env.clock.wall_ms(), key, value, headers };
+        self.shared.mailbox.put(Event::Send(Submitted { topic, partition, record }));
     }
 
     /// As [`Producer::send_with`], as a future.
-    pub async fn send(&self, topic: &str, partition: Option<i32>, key: Option<Bytes>, value: Option<Bytes>) -> Outcome {
+    pub async fn send(&self, message: Message) -> Outcome {
         let (tell, told) = oneshot::channel();
-        self.send_with(topic, partition, key, value, move |outcome| {
+        self.send_with(message, move |outcome| {
             // The caller may have stopped waiting.
             let _ = tell.send(outcome);
         });

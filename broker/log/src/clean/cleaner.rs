@@ -4,8 +4,8 @@ use super::output::Output;
 use super::reader::{Next, Reader, Stretch};
 use super::{CleanError, CleanOrders, Cleaned, Filter, Index, Left, OffsetMap, Rules, Survey};
 use crate::segment::Segment;
-use crate::{Log, LogConfig};
-use klamm_base::{DiskDone, DiskOp, DiskOut, DiskRequest, Now, Outbox, Ticket};
+use crate::{Log, LogConfig, told};
+use klamm_base::{CleanedBatch, DiskDone, DiskOp, DiskOut, DiskRequest, Now, Observation, Outbox, Ticket};
 use klamm_wire::records::Batch;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -48,6 +48,8 @@ struct Filtering {
     groups: VecDeque<Range<i64>>,
     /// The group that is being written.
     group: Range<i64>,
+    /// What is told of it, if anybody looks.
+    told: Vec<CleanedBatch>,
     stage: Stage,
 }
 
@@ -199,6 +201,9 @@ impl Cleaner {
             Pass::Filter(filtering) => {
                 let left = filtering.filter.take(batch).map_err(|_| unsound(&self.reader))?;
                 self.cleaned.bytes_before += size as u64;
+                if log.observe.watched() {
+                    filtering.tell(batch, &left);
+                }
                 self.queue.extend(filtering.keep(batch, &left, &log.config));
             }
         }
@@ -234,7 +239,8 @@ impl Cleaner {
         };
         let filter = Filter::new(rules, log.aborted_below(self.upper_bound));
         let groups = log.groups_below(end, self.upper_bound);
-        self.pass = Pass::Filter(Box::new(Filtering { filter, groups, group: 0..0, stage: Stage::Swapping }));
+        self.pass =
+            Pass::Filter(Box::new(Filtering { filter, groups, group: 0..0, told: Vec::new(), stage: Stage::Swapping }));
         let begun = self.next_group(log);
         assert!(begun, "{}: a log that is cleaned has a segment", log.dir);
     }
@@ -257,6 +263,10 @@ impl Cleaner {
         let Pass::Filter(filtering) = &mut self.pass else { return false };
         match std::mem::replace(&mut filtering.stage, Stage::Swapping) {
             Stage::Finishing(output) => {
+                let (group, batches) = (filtering.group.clone(), std::mem::take(&mut filtering.told));
+                let (end, wall_ms) = (self.cleaned.first_dirty, self.started.wall_ms);
+                let (tp, from, to) = (log.tp, group.start, group.end);
+                log.observe.note(|| Observation::LogCleaned { tp, from, to, end, wall_ms, batches });
                 log.swap_in(output.into_segment(), filtering.group.clone(), now, out);
                 self.cuts = log.cuts;
                 true
@@ -270,6 +280,14 @@ impl Cleaner {
 }
 
 impl Filtering {
+    fn tell(&mut self, batch: &Batch, left: &Left) {
+        match left {
+            Left::Same => {}
+            Left::Changed(now) => self.told.push(told::cleaned(batch.header.base_offset, Some(now))),
+            Left::Nothing => self.told.push(told::cleaned(batch.header.base_offset, None)),
+        }
+    }
+
     fn keep(&mut self, batch: &Batch, left: &Left, config: &LogConfig) -> Option<DiskOp> {
         let Stage::Copying(output) = &mut self.stage else { panic!("a batch of a group that was read to its end") };
         match left {

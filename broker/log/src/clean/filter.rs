@@ -127,7 +127,8 @@ impl Rules {
                 Some(offset) => header.last_offset() == offset,
                 None => header.is_control() && header.producer_epoch == last.epoch,
             });
-        header.next_offset() == self.upper_bound || (header.has_producer() && last_of_producer)
+        let is_told = header.has_producer() && last_of_producer && self.guards.stands(Guard::ProducerLastBatch);
+        header.next_offset() == self.upper_bound || is_told
     }
 }
 
