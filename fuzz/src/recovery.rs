@@ -107,8 +107,8 @@ fn go_on(mut bench: Bench, facts: &Facts, choice: &Choice) {
     let Choice { config, known, .. } = *choice;
     let (_, start, end) = facts.offsets;
     read_all(&mut bench);
-    bench.log.find_by_timestamp(0, end);
-    bench.log.find_max_timestamp(end);
+    bench.log.find_by_timestamp(0, start, end);
+    bench.log.find_max_timestamp(end, None);
     bench.flush();
     bench.pump_all();
     if config.compact && bench.clean(None, CleanOrders { dedupe_buffer_bytes: 1 << 10, guards: Guards::default() }) {
