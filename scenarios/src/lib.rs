@@ -3,6 +3,7 @@
 pub mod bug_base;
 pub mod campaign;
 pub mod cli;
+pub mod compare;
 pub mod doctor;
 pub mod explain;
 pub mod failures;

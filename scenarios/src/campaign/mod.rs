@@ -28,6 +28,6 @@ pub use known::{Known, Knowns};
 pub use profile::{Biases, Families, Load, OneOf, Profile, Settings};
 pub use results::{COMMIT, Folder, FolderError, Head, folder_head, read_folder};
 pub use shard::{Seeds, Shard};
-pub use sweep::{Answer, Fault, Judged, Sweep, judge_seed, sweep};
+pub use sweep::{Answer, Fault, Judged, Sweep, in_order, judge_seed, sweep};
 pub use tally::{Finding, SeedLine, Tally};
 pub use twice::{difference, first_event, trace};

@@ -130,19 +130,36 @@ pub fn judge_seed(script: Script, seed: u64, check: bool, room: &mut History) ->
     reason = "worker threads and real time are the command line's"
 )]
 pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Answer) -> ControlFlow<()>) {
-    let (tell, told) = mpsc::channel();
-    let next = Arc::new(AtomicU64::new(sweep.seeds.start));
-    let over = Arc::new(AtomicBool::new(false));
     let until = sweep.time.map(|time| std::time::Instant::now() + time);
-    let workers: Vec<_> = (0..sweep.jobs.max(1))
+    let (seeds, jobs, own) = (sweep.seeds.clone(), sweep.jobs, sweep.clone());
+    let work = move |seed: u64, room: &mut History| {
+        let in_time = until.is_none_or(|until| std::time::Instant::now() < until);
+        (in_time && !own.stop.load(Relaxed)).then(|| own.answer(seed, room))
+    };
+    in_order(seeds, jobs, Arc::new(work), |_, answer| each(answer));
+}
+
+/// Does the work of each number on so many threads; `each` gets what came of it in the order of numbers, and may end it. So does
+/// work that says `None`. A thread's runs write their histories into one room after the other.
+#[allow(clippy::disallowed_methods, reason = "worker threads are the command line's")]
+pub fn in_order<T: Send + 'static>(
+    numbers: Range<u64>,
+    jobs: usize,
+    work: Arc<dyn Fn(u64, &mut History) -> Option<T> + Send + Sync>,
+    mut each: impl FnMut(u64, T) -> ControlFlow<()>,
+) {
+    let (tell, told) = mpsc::channel();
+    let next = Arc::new(AtomicU64::new(numbers.start));
+    let over = Arc::new(AtomicBool::new(false));
+    let workers: Vec<_> = (0..jobs.max(1))
         .map(|_| {
-            let (sweep, tell, next, over) = (sweep.clone(), tell.clone(), next.clone(), over.clone());
+            let (work, tell, next, over) = (work.clone(), tell.clone(), next.clone(), over.clone());
             std::thread::spawn(move || {
                 let mut room = room();
-                let in_time = || until.is_none_or(|until| std::time::Instant::now() < until);
-                while !over.load(Relaxed) && !sweep.stop.load(Relaxed) && in_time() {
-                    let seed = next.fetch_add(1, Relaxed);
-                    if seed >= sweep.seeds.end || tell.send(sweep.answer(seed, &mut room)).is_err() {
+                while !over.load(Relaxed) {
+                    let number = next.fetch_add(1, Relaxed);
+                    let Some(done) = (number < numbers.end).then(|| work(number, &mut room)).flatten() else { break };
+                    if tell.send((number, done)).is_err() {
                         break;
                     }
                 }
@@ -150,24 +167,24 @@ pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Answer) -> ControlFlow<()>) {
         })
         .collect();
     drop(tell);
-    in_order(sweep.seeds.start, told, &mut each);
+    sorted_out(numbers.start, told, &mut each);
     over.store(true, Relaxed);
     for worker in workers {
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
 }
 
-/// Hands answers on in the order of seeds, until `each` stops or all have come.
-fn in_order(first: u64, told: mpsc::Receiver<Answer>, each: &mut impl FnMut(Answer) -> ControlFlow<()>) {
+/// Hands on in the order of numbers, until `each` stops or all have come.
+fn sorted_out<T>(first: u64, told: mpsc::Receiver<(u64, T)>, each: &mut impl FnMut(u64, T) -> ControlFlow<()>) {
     let mut waiting = BTreeMap::new();
     let mut next = first;
-    for answer in told {
-        waiting.insert(answer.as_ref().map_or_else(|fault| fault.seed, |judged| judged.seed), answer);
-        while let Some(answer) = waiting.remove(&next) {
-            next += 1;
-            if each(answer).is_break() {
+    for (number, done) in told {
+        waiting.insert(number, done);
+        while let Some(done) = waiting.remove(&next) {
+            if each(next, done).is_break() {
                 return;
             }
+            next += 1;
         }
     }
 }

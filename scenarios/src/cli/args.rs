@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 use crate::campaign::{Seeds, Shard};
+use crate::compare::Axis;
 use crate::script::Span;
 use crate::stage::Plant;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -83,6 +84,16 @@ yet, and why; to ask for one of those is bad usage. A guard's depth, written dow
 200, 2,000 and 20,000 seeds for depths 1 to 4. Exit codes: 0 each is found in nine of ten ranges of seeds and nothing is found
 with all guards on; 1 if not; 2 bad usage.")]
     Bugs(BugsArgs),
+    /// Put settings side by side: one script on the same seeds with every combination of their values.
+    #[command(after_help = "\
+Examples:
+  klamm compare unclean-election-loses-the-unreplicated-suffix --vary acks=0,1,all
+  klamm compare my-story.toml --vary acks=1,all --vary min.insync.replicas=1,2 --seeds 200 --csv table.csv
+
+A setting is looked for among those of topics, of brokers, of producers and of consumers, in this order, and set for all of \
+them; `producer:request.timeout.ms=1000,5000` says whose is meant. Exit codes: 1 some run broke a promise; 0 none did; 2 bad \
+usage.")]
+    Compare(CompareArgs),
     /// List what there is, one item a line, its name first.
     List {
         /// What to list.
@@ -199,7 +210,7 @@ pub struct RunArgs {
     /// Seeds 0 to N-1, merged.
     #[arg(long, value_name = "N")]
     pub seeds: Option<u64>,
-    /// Set a broker setting (or `duration`); may be given again.
+    /// Set a setting (or `duration`); may be given again.
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
     /// Switch a guard off; may be given again.
@@ -244,7 +255,7 @@ pub struct ShrinkArgs {
     /// Switch a guard off; may be given again.
     #[arg(long, value_name = "GUARD", value_parser = guard)]
     pub without: Vec<Guard>,
-    /// Set a broker setting (or `duration`); may be given again.
+    /// Set a setting (or `duration`); may be given again.
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
     /// Write the shrunk failure to this file, and what failed otherwise on the way beside it [default: print it].
@@ -278,6 +289,30 @@ pub struct BugsArgs {
     /// Worker threads [default: one for each core].
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Name of a library script, or path of a TOML file.
+    pub script: String,
+    /// A setting and its values; may be given again: every value meets every other.
+    #[arg(long, value_name = "KEY=V1,V2", value_parser = axis, required = true)]
+    pub vary: Vec<Axis>,
+    /// Seeds 0 to N-1, the same for every row.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub seeds: u64,
+    /// Set a setting for all rows (or `duration`); may be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Worker threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Write the table as CSV.
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
     /// Print one JSON object as the last line.
     #[arg(long)]
     pub json: bool,
@@ -433,6 +468,15 @@ fn place(text: &str) -> Result<String, String> {
         None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
     };
     if is_host { Ok(text.to_owned()) } else { Err(wanted()) }
+}
+
+fn axis(text: &str) -> Result<Axis, String> {
+    let (key, values) = setting(text).map_err(|_| format!("`{text}` is not KEY=VALUE,VALUE"))?;
+    let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+    if values.iter().any(String::is_empty) {
+        return Err(format!("`{text}` has an empty value: KEY=VALUE,VALUE is wanted"));
+    }
+    Ok(Axis { key, values })
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

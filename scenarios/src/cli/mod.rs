@@ -5,6 +5,7 @@ mod broker;
 mod bugs;
 mod campaign;
 mod check;
+mod compare;
 #[cfg(test)]
 mod deploy_tests;
 mod doctor;
@@ -74,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(args),
         Command::Shrink(args) => shrink::shrink(args),
         Command::Bugs(args) => bugs::bugs(args),
+        Command::Compare(args) => compare::compare(&args),
         Command::List { what } => list::list(what),
         Command::Explain { name } => explain::explain(&name),
         Command::Check(args) => check::check(args),

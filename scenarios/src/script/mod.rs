@@ -317,14 +317,25 @@ impl Script {
         self.consumers.iter().try_for_each(|consumer| tables::consumer_settings(&consumer.config))
     }
 
-    /// Sets a broker setting (`--set KEY=VALUE`), or `duration`.
+    /// Sets a setting (`--set KEY=VALUE`) of whoever knows it first: all topics, all brokers, all producers, all consumers. A
+    /// prefix says whose is meant: `producer:request.timeout.ms`. Or `duration`.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         if key == "duration" {
             self.duration = value.parse()?;
             return Ok(());
         }
-        tables::broker_setting(key, value)?;
-        self.cluster.config.insert(key.to_owned(), value.to_owned());
+        let (keys, key) = tables::whose(key)?;
+        match keys {
+            Keys::Broker => tables::broker_setting(key, value)?,
+            _ => keys.check(key, value)?,
+        }
+        let set = |config: &mut Properties| drop(config.insert(key.to_owned(), value.to_owned()));
+        match keys {
+            Keys::Broker => set(&mut self.cluster.config),
+            Keys::Topic => self.topics.iter_mut().for_each(|topic| set(&mut topic.config)),
+            Keys::Producer => self.producers.iter_mut().for_each(|producer| set(&mut producer.config)),
+            Keys::Consumer => self.consumers.iter_mut().for_each(|consumer| set(&mut consumer.config)),
+        }
         Ok(())
     }
 }

@@ -99,6 +99,25 @@ pub fn default_of(keys: Keys, key: &str) -> u64 {
     keys.table().int(&Properties::new(), key).max(0) as u64
 }
 
+/// Whose setting `key` is, and its name without the prefix that may say so.
+pub(super) fn whose(key: &str) -> Result<(Keys, &str), String> {
+    let all =
+        [("topic", Keys::Topic), ("broker", Keys::Broker), ("producer", Keys::Producer), ("consumer", Keys::Consumer)];
+    if let Some((prefix, key)) = key.split_once(':') {
+        let named = all.into_iter().find(|(word, _)| *word == prefix);
+        return named.map(|(_, keys)| (keys, key)).ok_or_else(|| {
+            format!("nobody is called `{prefix}`: topic, broker, producer or consumer is wanted before the colon")
+        });
+    }
+    let knows = |keys: &Keys| keys.table().key(key).is_some();
+    if let Some(keys) = all.map(|(_, keys)| keys).into_iter().find(knows) {
+        return Ok((keys, key));
+    }
+    let names = all.into_iter().flat_map(|(_, keys)| keys.table().keys.iter().map(|key| key.name));
+    let near = klamm_base::nearest(key, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(format!("unknown setting `{key}`{near}"))
+}
+
 /// A broker setting in milliseconds: the given one or the default.
 pub fn broker_ms(given: &Properties, key: &str) -> u64 {
     Keys::Broker.table().int(given, key).max(0) as u64
