@@ -2,7 +2,7 @@
 
 mod story;
 
-use klamm_base::{ClientId, ClientKind, Election, NodeId, Observation, TruncationCause};
+use klamm_base::{CleanedBatch, ClientId, ClientKind, Election, NodeId, Observation, TruncationCause};
 use klamm_checkers::{AllowedLoss, Standing, Verdict, World, properties};
 use story::{C, FINAL, P, SAFE, Settings, Story, TP, good};
 
@@ -19,10 +19,13 @@ fn ranges(losses: &[AllowedLoss]) -> Vec<(i64, i64)> {
 
 #[test]
 fn a_good_run_meets_every_premise_and_breaks_nothing() {
-    let mut story = good(SAFE);
+    let mut story = good(Settings { compacted: true, ..SAFE });
     story.roll(3);
     story.produce(1);
     story.expire(3, 1, 1, 0);
+    story.produce_keyed(&[1], None);
+    story.produce_keyed(&[1], None);
+    story.clean(1, 13, vec![CleanedBatch { base_offset: 11, batch: None, kept: vec![], horizon_ms: None }]);
     story.produce_in_sequence(0);
     story.restart_knowing(1, 0);
     let story = story.finish();
