@@ -90,6 +90,7 @@ impl Node {
             ControllerResponse::AlterPartition(body) => Answer::AlterPartition(body),
             ControllerResponse::CreateTopics(body) => Answer::CreateTopics(body),
             ControllerResponse::AllocateProducerIds(body) => Answer::AllocateProducerIds(body),
+            ControllerResponse::AssignReplicasToDirs(body) => Answer::AssignReplicasToDirs(body),
             ControllerResponse::Fetch(body) => Answer::Fetch(body),
         };
         if let Some(token) = token {

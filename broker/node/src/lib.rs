@@ -7,6 +7,7 @@
 
 mod alter;
 mod api;
+mod assignments;
 mod checkpoints;
 mod cleaning;
 pub mod config;

@@ -4,8 +4,8 @@ use crate::config::{NodeConfig, TopicConfig};
 use crate::io::Endpoint;
 use crate::node::{Cx, Node};
 use crate::timers::{Timer, Timers};
-use klamm_base::{NodeId, Outbox, TopicPartition};
-use klamm_controller::{MetadataImage, PartitionImage};
+use klamm_base::{NodeId, Outbox, TopicPartition, Uuid};
+use klamm_controller::{MetadataImage, PartitionImage, directory};
 use klamm_log::format::{DirName, file};
 use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig};
 use klamm_wire::records::Rules;
@@ -171,12 +171,17 @@ impl Node {
         let Some(partition) = self.metadata.image.partition(tp) else { return };
         let mine = partition.replicas.contains(&self.config.node);
         let state = state_of(&self.metadata.image, partition);
+        let assigned = partition.directory(self.config.node);
         let slot = match self.partitions.find(tp) {
             Some(slot) => slot,
-            None if mine => self.new_replica(tp, cx),
+            None if mine => self.new_replica(tp, assigned, cx),
             None => return,
         };
         let place = self.partitions.slot_mut(slot);
+        let lies_in = self.dirs.all[place.dir].id;
+        if mine && !directory::is_reserved(lies_in) {
+            self.assignments.compare(tp, lies_in, assigned);
+        }
         place.peers.clone_from(&state.replicas);
         place.backoff_until = 0;
         let leader = state.leader.filter(|leader| mine && *leader != self.config.node);
@@ -186,11 +191,12 @@ impl Node {
         self.step_replica(slot, Event::State(state), cx);
     }
 
-    fn new_replica(&mut self, tp: TopicPartition, cx: &mut Cx) -> u32 {
+    /// The replica of a partition that metadata places here, in the directory `assigned` if it says so.
+    fn new_replica(&mut self, tp: TopicPartition, assigned: Uuid, cx: &mut Cx) -> u32 {
         let name = self.metadata.image.topics[&tp.topic].name.detached();
         let topic = topic_config(&self.config, &self.metadata.image, &name);
         let config = replica_config(&self.config, tp, &topic);
-        let dir = self.dirs.place(&name, tp.partition);
+        let dir = self.dirs.place(&name, tp.partition, assigned);
         let path = format!("{}/{}", self.dirs.all[dir].path, DirName::new(&name, tp.partition));
         let remembered = self.dirs.all[dir].remembered(&name, tp.partition);
         let replica = Replica::new(config, path, remembered, self.guards, self.observe.clone());
