@@ -59,6 +59,8 @@ enum Told {
 #[derive(Debug, Default)]
 pub(crate) struct LogDirs {
     pub(crate) all: Vec<LogDir>,
+    /// The metadata log has no `partition.metadata`.
+    pub(crate) metadata_unnamed: bool,
     /// Directories that are still being read; at the end, marks that are still being written.
     waiting: usize,
 }
@@ -84,6 +86,12 @@ pub(crate) enum Step {
     Listed,
     /// The clean mark stands, durably.
     CleanWritten,
+    /// `partition.metadata` of the metadata log was read.
+    MetadataIdentity,
+    /// `partition.metadata` of the replica in this slot was read.
+    IdentityRead(u32),
+    /// It was written and is durable.
+    Identified(u32),
 }
 
 impl LogDirs {
@@ -167,7 +175,7 @@ impl LogDir {
         Remembered { log, high_watermark: offset(file::HIGH_WATERMARKS), clean_to }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
 }
@@ -198,6 +206,11 @@ impl Node {
             (Step::CheckpointRead(_), Err(DiskError::NotFound { .. })) => self.rest_read(dir, cx),
             (Step::CheckpointRead(name), Ok(DiskOut::Data(data))) => self.checkpoint_read(dir, name, &data, cx),
             (Step::Listed, Ok(DiskOut::Names(names))) => self.listed(dir, &names, cx),
+            (Step::MetadataIdentity, Err(DiskError::NotFound { .. })) => self.metadata_identity_read(None, cx),
+            (Step::MetadataIdentity, Ok(DiskOut::Data(data))) => self.metadata_identity_read(Some(&data), cx),
+            (Step::IdentityRead(slot), Err(DiskError::NotFound { .. })) => self.identity_read(slot, None, cx),
+            (Step::IdentityRead(slot), Ok(DiskOut::Data(data))) => self.identity_read(slot, Some(&data), cx),
+            (Step::Identified(slot), Ok(_)) => self.identified(slot, cx),
             (step, Err(error)) => {
                 self.dir_failed(dir, &error, cx);
                 if step == Step::CleanWritten && !self.phase.is_over() {
@@ -208,7 +221,7 @@ impl Node {
             (Step::NameSynced, Ok(_)) => self.name_synced(dir, cx),
             (Step::CleanGone, Ok(_)) => self.read_rest(dir, cx),
             (Step::CleanWritten, Ok(_)) => self.marked(cx),
-            (Step::Part | Step::MetaRead | Step::CleanRead | Step::CheckpointRead(_) | Step::Listed, Ok(_)) => {}
+            (_, Ok(_)) => {}
         }
     }
 
@@ -290,7 +303,11 @@ impl Node {
     /// Checkpoints, and what lies here.
     fn read_rest(&mut self, dir: usize, cx: &mut Cx) {
         let path = self.dirs.all[dir].path.clone();
-        self.dirs.all[dir].open = 1 + Checkpoints::NAMES.len() as u32;
+        let holds_metadata = dir == 0 && self.config.roles.controller;
+        self.dirs.all[dir].open = 1 + Checkpoints::NAMES.len() as u32 + u32::from(holds_metadata);
+        if holds_metadata {
+            self.read_metadata_identity(cx);
+        }
         for name in Checkpoints::NAMES {
             self.read_checkpoint(dir, name, 0, cx);
         }
@@ -320,7 +337,8 @@ impl Node {
         self.rest_read(dir, cx);
     }
 
-    fn rest_read(&mut self, dir: usize, cx: &mut Cx) {
+    /// One more answer of those that the start needs.
+    pub(crate) fn rest_read(&mut self, dir: usize, cx: &mut Cx) {
         let place = &mut self.dirs.all[dir];
         assert!(place.open > 0, "{}: an answer to no question", place.path);
         place.open -= 1;
@@ -412,7 +430,7 @@ impl Node {
         self.dir_disk(dir, last, DiskOp::Rename { from: temporary, to: path }, cx);
     }
 
-    fn read_small(&mut self, dir: usize, step: Step, name: &str, cx: &mut Cx) {
+    pub(crate) fn read_small(&mut self, dir: usize, step: Step, name: &str, cx: &mut Cx) {
         let path = self.dirs.all[dir].path(name);
         self.dir_disk(dir, step, DiskOp::Read { path, position: 0, len: SMALL_FILE }, cx);
     }
@@ -441,7 +459,7 @@ mod tests {
             held: found.len(),
             ..LogDir::default()
         };
-        LogDirs { all: found.into_iter().enumerate().map(dir).collect(), waiting: 0 }
+        LogDirs { all: found.into_iter().enumerate().map(dir).collect(), ..LogDirs::default() }
     }
 
     #[test]

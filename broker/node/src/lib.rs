@@ -15,6 +15,7 @@ mod controller;
 mod dirs;
 mod disk;
 mod fetchers;
+mod identity;
 mod io;
 mod lifecycle;
 mod metadata;

@@ -1,5 +1,6 @@
 //! The replicas of this broker, by slot: a small number that stays the same while the process lives.
 
+use crate::checkpoints::Known;
 use crate::config::{NodeConfig, TopicConfig};
 use crate::io::Endpoint;
 use crate::node::{Cx, Node};
@@ -69,8 +70,8 @@ impl Partitions {
         (0..self.slots.len() as u32).filter(|slot| self.slot(*slot).dir == dir).collect()
     }
 
-    /// What a checkpoint of this directory is to say of each partition whose log is loaded; `None`: nothing.
-    pub(crate) fn offsets_in(&self, dir: usize, name: &str) -> Vec<((String, i32), Option<i64>)> {
+    /// What a checkpoint of this directory is to say of each partition whose log is loaded.
+    pub(crate) fn offsets_in(&self, dir: usize, name: &str) -> Vec<Known> {
         let loaded = |slot: &&Slot| slot.dir == dir && slot.replica.is_loaded();
         let offset = |replica: &Replica| match name {
             file::RECOVERY_POINTS => Some(replica.recovery_point()),
@@ -197,9 +198,7 @@ impl Node {
         let topic = topic_config(&self.config, &self.metadata.image, &name);
         let config = replica_config(&self.config, tp, &topic);
         let dir = self.dirs.place(&name, tp.partition, assigned);
-        let path = format!("{}/{}", self.dirs.all[dir].path, DirName::new(&name, tp.partition));
-        let remembered = self.dirs.all[dir].remembered(&name, tp.partition);
-        let replica = Replica::new(config, path, remembered, self.guards, self.observe.clone());
+        let replica = self.replica_in(dir, &name, config);
         let slot = Slot {
             tp,
             topic: name.to_string(),
@@ -215,9 +214,28 @@ impl Node {
         };
         let slot = self.partitions.add(slot);
         // Where its log was found is where it is, also if that directory has failed since.
-        let first = self.dirs.all[dir].failure.clone().map_or(Event::Start, Event::DirFailed);
-        self.step_replica(slot, first, cx);
+        match self.dirs.all[dir].failure.clone() {
+            Some(error) => self.step_replica(slot, Event::DirFailed(error), cx),
+            None => self.identify(slot, cx),
+        }
         slot
+    }
+
+    fn replica_in(&self, dir: usize, topic: &str, config: ReplicaConfig) -> Replica {
+        let partition = config.tp.partition;
+        let path = self.dirs.all[dir].path(&DirName::new(topic, partition).to_string());
+        let remembered = self.dirs.all[dir].remembered(topic, partition);
+        Replica::new(config, path, remembered, self.guards, self.observe.clone())
+    }
+
+    /// A replica that has not begun to load is made again, after what was remembered of its log proved to be another's.
+    pub(crate) fn remake_replica(&mut self, slot: u32, cx: &mut Cx) {
+        let place = self.partitions.slot(slot);
+        let (tp, name) = (place.tp, place.topic.clone());
+        let config = replica_config(&self.config, tp, &topic_config(&self.config, &self.metadata.image, &name));
+        let replica = self.replica_in(place.dir, &name, config);
+        self.partitions.slot_mut(slot).replica = replica;
+        self.publish_partition(tp, cx);
     }
 
     /// A topic's settings changed.

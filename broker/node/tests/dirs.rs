@@ -279,3 +279,71 @@ fn two_directories_of_one_id_are_refused() {
     let reason = world.fatal(1).expect("it must not guess");
     assert!(reason.starts_with("two log directories have the directory.id "), "{reason}");
 }
+
+/// The topic id that a partition's directory names.
+fn named(world: &mut World, path: &str) -> Option<String> {
+    let text = String::from_utf8(world.files(1).get(path)?.clone()).unwrap();
+    Some(text.strip_prefix("version: 0\ntopic_id: ").expect("Kafka's own text").to_owned())
+}
+
+#[test]
+fn every_partitions_directory_names_its_topic() {
+    let (mut world, topics) = two_dirs(true, &[]);
+    for (dir, topic) in ["a", "b"].into_iter().zip(topics) {
+        let id = world.node(1).image().topic_by_name(topic).unwrap().0;
+        assert_eq!(named(&mut world, &format!("{dir}/{topic}-0/partition.metadata")), Some(id.to_string()));
+    }
+    let metadata = named(&mut world, "a/__cluster_metadata-0/partition.metadata");
+    assert_eq!(metadata.as_deref(), Some("AAAAAAAAAAAAAAAAAAAAAQ"));
+}
+
+#[test]
+fn a_directory_without_a_name_gets_one_and_keeps_its_log() {
+    let (mut world, topics) = two_dirs(true, &[]);
+    let path = format!("b/{}-0/partition.metadata", topics[1]);
+    let before = named(&mut world, &path);
+    for text in [None, Some(&b"version: 0\ntopic_id: dam"[..])] {
+        world.kill(1);
+        world.files(1).remove(&path);
+        text.into_iter().for_each(|text| _ = world.files(1).insert(path.clone(), text.to_vec()));
+        world.start(1);
+        world.await_leader(1, topics[1], |_| true);
+        assert_eq!(values(&world.fetch(1, topics[1], 0)), [topics[1]]);
+        assert_eq!(named(&mut world, &path), before);
+    }
+}
+
+#[test]
+fn the_log_of_another_topic_of_that_name_is_put_aside() {
+    let (mut world, topics) = two_dirs(true, &[]);
+    let dir = format!("b/{}-0", topics[1]);
+    world.produce_surely(1, topics[1], -1, "another");
+    assert_eq!(world.delete_records(1, topics[1], 1), Ok(1));
+    world.run(1_000);
+    world.kill(1);
+    let log = world.files(1)[&format!("{dir}/00000000000000000000.log")].clone();
+    let other = format!("version: 0\ntopic_id: {}", Uuid(u128::MAX / 3));
+    world.files(1).insert(format!("{dir}/partition.metadata"), other.clone().into_bytes());
+    world.start(1);
+    world.await_leader(1, topics[1], |_| true);
+    assert_eq!(values(&world.fetch(1, topics[1], 0)), [""; 0], "another topic's records are not this one's");
+    assert_eq!((world.list_offset(1, topics[1], -2), world.list_offset(1, topics[1], -1)), (0, 0));
+    assert_eq!(world.produce_surely(1, topics[1], -1, "first"), 0);
+    let stray = |path: &&String| path.starts_with(&format!("{dir}.")) && path.ends_with("-stray/partition.metadata");
+    let stray = world.files(1).keys().find(stray).expect("it is still there").clone();
+    assert_eq!(world.files(1)[&stray], other.into_bytes());
+    let aside = stray.replace("partition.metadata", "00000000000000000000.log");
+    assert_eq!(world.files(1)[&aside], log);
+}
+
+#[test]
+fn a_metadata_log_of_another_topic_is_refused() {
+    let (mut world, _) = two_dirs(true, &[]);
+    world.kill(1);
+    let path = "a/__cluster_metadata-0/partition.metadata";
+    world.files(1).insert(path.to_owned(), format!("version: 0\ntopic_id: {}", Uuid(7_777)).into_bytes());
+    world.start(1);
+    world.settle();
+    let reason = world.fatal(1).expect("it is somebody else's");
+    assert!(reason.starts_with(&format!("{path}: belongs to the topic ")), "{reason}");
+}
