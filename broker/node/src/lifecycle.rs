@@ -113,7 +113,6 @@ impl Node {
             want_fence: false,
             want_shut_down: matches!(self.phase, Phase::Draining),
             offline_log_dirs: self.dirs.tell_failed(),
-            ..BrokerHeartbeatRequest::default()
         };
         self.say(SendUse::Heartbeat, (HEARTBEAT_VERSION, OutBody::BrokerHeartbeat(request)), cx);
     }
