@@ -561,3 +561,19 @@ fn of_two_batches_that_two_leaders_acknowledge_at_one_offset_the_lost_one_explai
     assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
     assert_eq!(ranges(&losses(&story)), [(3, 5)]);
 }
+
+#[test]
+fn a_follower_takes_up_its_leaders_high_watermark_in_the_middle_of_a_batch_too() {
+    let told = |leader: i64| {
+        let mut story = Story::new(SAFE);
+        let records = story.invoke(P, 2);
+        let batch = story.batch(records);
+        story.append(1, 1, batch);
+        (2..=3).for_each(|node| story.replicate(1, node));
+        story.mark(1, 1, leader, true);
+        story.mark(2, 1, 1, false);
+        story.violated()
+    };
+    assert_eq!(told(1), Vec::<&str>::new());
+    assert_eq!(told(0), ["high-watermark"], "its leader's stands before it");
+}

@@ -107,6 +107,25 @@ fn a_clean_load_trusts_what_was_synced() {
 }
 
 #[test]
+fn an_offset_that_no_index_of_the_segment_can_name_ends_the_log_even_where_it_is_trusted() {
+    let mut bench = Bench::new(LogConfig::default());
+    let mut draws = Draws::from_seed(2);
+    let path = format!("{DIR}/00000000000000000000.log");
+    bench.lead(3, vec![batch(&mut draws, 1, 100)]);
+    bench.pump_all();
+    let second = bench.disk.content(&path).unwrap().len();
+    bench.lead(3, vec![batch(&mut draws, 1, 100)]);
+    bench.pump_all();
+    assert!(bench.log.close(bench.now, &mut bench.out));
+    bench.queue.extend(bench.out.drain());
+    bench.pump_all();
+    let mut content = bench.disk.content(&path).unwrap().to_vec();
+    content[second + 1] ^= 8;
+    bench.disk.perform(DiskOp::Write { path, data: content.into() }).unwrap();
+    assert_eq!(Bench::on(bench.disk, LogConfig::default(), true).log.log_end_offset(), 2);
+}
+
+#[test]
 fn without_checksums_a_torn_batch_is_taken_for_one() {
     let mut bench = Bench::new(SMALL);
     let mut draws = Draws::from_seed(4);

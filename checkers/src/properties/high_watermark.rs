@@ -251,6 +251,11 @@ fn ahead(partition: &Partition, tip: VersionId, to: i64) -> bool {
     if version.last < partition.gone_below {
         return false;
     }
+    // A replica that read wrongly may stand in the middle of a batch, and its leader's high watermark with it.
+    let led = partition.led.and_then(|(leader, _)| Some((leader, partition.log(leader)?.mark?)));
+    if led.is_some_and(|(leader, mark)| mark.as_leader && to <= mark.to && partition.holds(leader, tip)) {
+        return false;
+    }
     let unknown = version.opaque || version.root != 0;
     version.fate == Fate::Open && !(unknown && to <= partition.frontier) && !partition.is_committed_elsewhere(tip)
 }
