@@ -3,46 +3,12 @@
 
 mod story;
 
-use klamm_base::{
-    ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, StartCause, TruncationCause, Uuid,
-};
-use klamm_checkers::{AllowedLoss, Damage, Party, Standing, Verdict, World};
-use story::{Batch, C, FINAL, P, SAFE, Settings, Story, TP};
-
-const NOTHING: [&str; 0] = [];
-
-/// What a property lets pass, with its price.
-fn allowed(story: &Story, property: &str) -> Vec<AllowedLoss> {
-    match &story.judge().verdicts[property] {
-        Verdict::Allowed { losses, .. } => losses.clone(),
-        other => panic!("{property} should be allowed: {other:?}"),
-    }
-}
-
-/// The story with the fault is legal, and `property` names the fault; without it exactly `broken` are violated.
-fn pair(tell: impl Fn(bool) -> Story, fault: &str, property: &str, broken: &[&str]) -> Vec<AllowedLoss> {
-    let with = tell(true);
-    assert_eq!(with.violated(), NOTHING, "{:#?}", with.judge().verdicts);
-    let losses = allowed(&with, property);
-    assert!(losses.iter().any(|loss| loss.setting == fault), "{losses:#?}");
-    assert_eq!(tell(false).violated(), broken, "without the fault");
-    losses
-}
-
-fn node(id: i32) -> Party {
-    Party::Node(NodeId(id))
-}
+use klamm_base::{ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, TruncationCause, Uuid};
+use klamm_checkers::{Damage, Party, Standing, World};
+use story::{Batch, C, FINAL, NOTHING, P, SAFE, Settings, Story, TP, allowed, pair, party, three_batches};
 
 fn client(name: &str) -> Party {
     Party::Client(name.to_owned())
-}
-
-/// Three batches of two records each on all three nodes; node 3 is out of the ISR.
-fn three_batches() -> Story {
-    let mut story = Story::new(SAFE);
-    (0..3).for_each(|_| drop(story.produce(2)));
-    story.change_isr(&[1, 2]);
-    story
 }
 
 #[test]
@@ -285,7 +251,7 @@ fn a_spoilt_fetch_may_claim_what_the_follower_does_not_hold() {
         let stored = story.append(1, 1, batch);
         story.replicate(1, 2);
         if from > 0 {
-            story.corrupt(node(from), node(to), role);
+            story.corrupt(party(from), party(to), role);
         }
         story.mark(1, 1, 4, true);
         story.answer(1, 1, &stored, false);
@@ -315,7 +281,7 @@ fn a_spoilt_answer_may_make_a_follower_cut_what_is_committed() {
         story.produce(2);
         story.produce(2);
         if spoilt {
-            story.corrupt(node(1), node(3), "fetch");
+            story.corrupt(party(1), party(3), "fetch");
         }
         story.cut(3, 2, TruncationCause::OutOfRange);
         story.finish()
@@ -347,7 +313,7 @@ fn a_spoilt_frame_may_lead_a_consumer_astray_until_it_is_set_anew() {
         let mut story = three_batches();
         story.read(C, 1, 0, 2, false);
         if !name.is_empty() {
-            story.corrupt(node(1), client(name), "consume");
+            story.corrupt(party(1), client(name), "consume");
         }
         // Its records of 2..4 seem to stand at 4..6.
         let read = story.read(C, 1, 2, 4, false);
@@ -381,7 +347,7 @@ fn a_spoilt_frame_may_tell_a_producer_what_is_not_so() {
         let stored = story.append(1, 1, batch);
         story.commit();
         if spoilt {
-            story.corrupt(node(1), client("p1"), "produce");
+            story.corrupt(party(1), client("p1"), "produce");
         }
         story.answer(1, 1, &stored, false);
         story.client(P, Observation::Ended { tp: TP, record: records[0], outcome: outcome(stored.base) });
@@ -403,7 +369,7 @@ fn a_frame_that_was_spoilt_after_a_record_ended_excuses_nothing_of_it() {
     story.commit();
     story.answer(1, 1, &stored, false);
     story.client(P, Observation::Ended { tp: TP, record: records[0], outcome: Outcome::Acked(stored.base + 40) });
-    story.corrupt(node(1), client("p1"), "produce");
+    story.corrupt(party(1), client("p1"), "produce");
     assert_eq!(story.finish().violated(), ["acked-survive"]);
 }
 
@@ -542,7 +508,7 @@ fn a_spoilt_fetch_may_name_any_high_watermark() {
         story.append(1, 1, batch);
         story.replicate(1, 2);
         if spoilt {
-            story.corrupt(node(1), node(2), "fetch");
+            story.corrupt(party(1), party(2), "fetch");
         }
         story.mark(2, 1, 3, false);
         story
@@ -701,149 +667,4 @@ fn what_nobody_announced_is_one_record_for_all_readers_where_nothing_was_lost() 
     };
     assert_eq!(tell(false), NOTHING);
     assert_eq!(tell(true), ["consumers-read-committed"]);
-}
-
-/// Three segments of a batch of two records each on all three nodes.
-fn three_segments() -> Story {
-    let mut story = Story::new(SAFE);
-    for _ in 0..3 {
-        story.produce(2);
-        (1..=3).for_each(|node| story.roll(node));
-    }
-    story
-}
-
-#[test]
-fn what_a_node_has_in_memory_its_damaged_disk_does_not_change() {
-    let tell = |damage: Option<Damage>, loads: bool| {
-        let mut story = three_segments();
-        damage.into_iter().for_each(|kind| story.damage(3, 0, kind));
-        if loads {
-            story.kill(3);
-            story.restart(3);
-        }
-        // One segment is out of date and stays.
-        story.expire(3, 1, 0, 0);
-        story.finish()
-    };
-    pair(|rot| tell(rot.then_some(Damage::BitRot), true), "fault: bit-rot", "retention-exact", &["retention-exact"]);
-    assert_eq!(tell(Some(Damage::BitRot), false).violated(), ["retention-exact"]);
-    assert_eq!(tell(Some(Damage::NotDurable), true).violated(), ["retention-exact"], "power was not lost");
-    assert_eq!(tell(Some(Damage::Partial), true).violated(), ["retention-exact"]);
-}
-
-#[test]
-fn what_a_load_met_may_change_what_it_knows_of_producers() {
-    let tell = |damage: Option<Damage>| {
-        let mut story = Story::new(SAFE);
-        story.produce_in_sequence(0);
-        story.produce_in_sequence(1);
-        damage.into_iter().for_each(|kind| story.damage(3, 0, kind));
-        story.restart_knowing(3, 2);
-        story.finish()
-    };
-    pair(|rot| tell(rot.then_some(Damage::BitRot)), "fault: bit-rot", "producer-state", &["producer-state"]);
-    assert_eq!(tell(Some(Damage::NotDurable)).violated(), ["producer-state"]);
-}
-
-#[test]
-fn a_leader_that_did_not_load_takes_no_sequence_wrongly_for_damage_of_its_disk() {
-    let tell = |loads: bool| {
-        let mut story = Story::new(SAFE);
-        story.produce_in_sequence(0);
-        story.damage(1, 0, Damage::BitRot);
-        if loads {
-            story.kill(1);
-            story.restart(1);
-        }
-        story.produce_in_sequence(2);
-        story.standing("producer-state")
-    };
-    assert_eq!(tell(true), Standing::Allowed);
-    assert_eq!(tell(false), Standing::Violated);
-}
-
-#[test]
-fn no_damage_lets_a_log_delete_what_was_never_committed() {
-    let tell = |to: i64| {
-        let mut story = three_segments();
-        let records = story.invoke(P, 1);
-        let batch = story.batch(records.clone());
-        story.append(1, 1, batch);
-        story.unknown(&records);
-        story.replicate(1, 2);
-        story.replicate(1, 3);
-        story.corrupt(node(1), node(2), "fetch");
-        story.start(2, to, StartCause::Leader);
-        story.kill(1);
-        story.lead(2, &[2, 3], Election::Clean);
-        story.restart(1);
-        story.finish_from(to).violated()
-    };
-    assert_eq!(tell(6), NOTHING, "the price of the frame");
-    assert_eq!(tell(7), ["acked-survive"]);
-}
-
-#[test]
-fn a_wrong_checkpoint_of_starts_lets_a_log_begin_elsewhere_and_does_nothing_else() {
-    let tell = |file: Option<(&str, Damage)>, found: i64, keeps: i64| {
-        let mut story = three_segments();
-        file.into_iter().for_each(|(file, kind)| story.damage_file(3, file, (2, 3), kind));
-        story.starts.insert(3, found);
-        story.restart_with(3, keeps);
-        story.violated().contains(&"recovery")
-    };
-    let starts = "data/log-start-offset-checkpoint";
-    assert!(tell(None, 1, 6));
-    assert!(!tell(Some((starts, Damage::BitRot)), 1, 6));
-    assert!(!tell(Some(("data/log-start-offset-checkpoint.tmp", Damage::Overwritten)), 1, 6));
-    assert!(tell(Some(("data/log-start-offset-checkpoint.tmp", Damage::Forgotten)), 1, 6), "its writer was told");
-    assert!(tell(Some((starts, Damage::NotDurable)), 1, 6), "power was not lost");
-    assert!(tell(Some((starts, Damage::BitRot)), 0, 4), "it begins where it did");
-    assert!(tell(Some(("data/replication-offset-checkpoint", Damage::BitRot)), 1, 6));
-    assert!(tell(Some(("data/cleaner-offset-checkpoint", Damage::BitRot)), 1, 6));
-}
-
-#[test]
-fn a_wrong_recovery_point_lets_a_log_believe_what_power_tore_and_nothing_below() {
-    let tell = |wrong: bool, power: bool, changed: usize| {
-        let mut story = three_batches();
-        story.node(3, Observation::Flushed { tp: TP, to: 4 });
-        if wrong {
-            story.damage_file(3, "data/recovery-point-offset-checkpoint", (2, 3), Damage::BitRot);
-        }
-        if power {
-            story.power_off(3, 6);
-        } else {
-            story.kill(3);
-        }
-        story.logs.entry(3).or_default()[changed].id += 1;
-        story.restart(3);
-        story.violated().contains(&"recovery")
-    };
-    assert!(tell(false, true, 2));
-    assert!(!tell(true, true, 2));
-    assert!(tell(true, false, 2), "the page cache has what was written");
-}
-
-#[test]
-fn a_wrong_file_of_epochs_may_mislead_a_cut_only_where_compaction_left_gaps() {
-    let tell = |wrong: bool, loads: bool, compacted: bool| {
-        let mut story = Story::new(Settings { compacted, ..SAFE });
-        story.produce(2);
-        story.produce(2);
-        if wrong {
-            story.damage_file(1, "data/orders-0/leader-epoch-checkpoint", (2, 3), Damage::BitRot);
-        }
-        if loads {
-            story.kill(1);
-            story.restart(1);
-        }
-        story.cut(2, 2, TruncationCause::DivergingEpoch);
-        story.violated().contains(&"high-watermark")
-    };
-    assert!(tell(false, true, true));
-    assert!(!tell(true, true, true));
-    assert!(tell(true, false, true), "nobody has read it");
-    assert!(tell(true, true, false), "the batches tell of all epochs");
 }
