@@ -150,3 +150,27 @@ fn a_wrong_file_of_epochs_may_mislead_a_cut_only_where_compaction_left_gaps() {
     assert!(tell(true, false, true), "nobody has read it");
     assert!(tell(true, true, false), "the batches tell of all epochs");
 }
+
+#[test]
+fn what_stands_at_the_end_of_a_log_with_rotten_batches_nobody_can_tell() {
+    let tell = |rot: bool| {
+        let mut story = three_batches();
+        if rot {
+            story.damage(3, 0, Damage::BitRot);
+        }
+        let records = story.invoke(P, 1);
+        let batch = story.batch(records);
+        let last = story.append(1, 1, batch);
+        story.commit();
+        // Node 3 wrote it too and did not live to tell, and one of its batches is another one now.
+        let log = story.logs.entry(3).or_default();
+        log[0].id += 1;
+        log.push(last);
+        story.kill(3);
+        story.restart(3);
+        story.change_isr(&[1, 2, 3]);
+        story.violated()
+    };
+    assert_eq!(tell(true), NOTHING);
+    assert_eq!(tell(false), ["high-watermark"]);
+}

@@ -443,6 +443,16 @@ impl Partition {
         self.harms.iter().filter(|harm| harm.is_on(node) && harm.from <= last).find(tells).copied()
     }
 
+    /// Why nobody can tell whether a member holds a version: it was loaded with damaged batches before that place, so the digest of
+    /// its log does not tell what stands there.
+    pub fn harm_of_riddle(&self, node: NodeIndex, id: VersionId) -> Option<Harm> {
+        let (base, loaded) = (self.version(id).base, self.log(node)?.loaded);
+        self.covering(node, base).filter(|found| self.version(*found).opaque)?;
+        let of_bytes = |harm: &&Harm| matches!(harm.kind, HarmKind::Shown(_) | HarmKind::Hidden(_));
+        let tells = |harm: &&Harm| of_bytes(harm) && harm.at < loaded && harm.from <= base;
+        self.harms.iter().filter(|harm| harm.is_on(node)).find(tells).copied()
+    }
+
     /// What this replica was fed, or lost, before: it may have to cut what others hold as committed.
     pub fn fed_by(&self, node: NodeIndex) -> Option<Harm> {
         self.harms.iter().find(|harm| harm.is_on(node) && harm.kind == HarmKind::Fed).copied()

@@ -18,7 +18,7 @@ impl Partition {
         log.loaded = at;
         log.mark = None;
         log.leads = false;
-        if !log.may_begin_at(start, start == end) {
+        if !log.may_begin_at(start) {
             return self.restart_elsewhere(node, (start, end, digest), at, removed);
         }
         let began = std::mem::replace(&mut log.starts.now, start);

@@ -181,7 +181,8 @@ impl HighWatermark {
         let mut lacking = NodeSet::default();
         let absent = members.minus(held).iter().filter(|member| !partition.holds(*member, version));
         for member in absent {
-            match partition.harm_of_copy(member, version, ledger.now_ns()) {
+            let harm = partition.harm_of_copy(member, version, ledger.now_ns());
+            match harm.or_else(|| partition.harm_of_riddle(member, version)) {
                 Some(harm) => self.excuse(partition, part, version, harm),
                 None => lacking.insert(member),
             }
