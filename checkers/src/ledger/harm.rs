@@ -258,6 +258,18 @@ impl Partition {
         }
     }
 
+    /// The file that says whose a directory is says something else than was written: its log is not loaded, and begins anew.
+    pub fn misname(&mut self, node: NodeIndex, damage: Damage, at: (u32, u64)) {
+        let kind = match damage {
+            Damage::Partial | Damage::Removed | Damage::NamesNotDurable => return,
+            Damage::NotDurable => HarmKind::Undurable,
+            _ => HarmKind::Gone,
+        };
+        if self.log(node).is_some() {
+            self.harms.push(Harm::new(node, kind, (i64::MIN, i64::MAX), at));
+        }
+    }
+
     /// The device under a node was wiped in the life that loaded this copy, or in a later one: whatever that life took for
     /// there, or wrote since into directories that are gone, the next one need not find.
     pub fn gone(&mut self, node: NodeIndex, at: u32, at_ns: u64) {

@@ -371,6 +371,15 @@ impl Ledger {
         if is_own && !matches!(kind, Damage::Removed | Damage::Wiped) {
             self.unfit.insert(node.0, (at, kind));
         }
+        let at_now = (at, self.now_ns);
+        let concerned = self.parts.iter_mut().filter(|part| only.is_none_or(|tp| tp == part.tp));
+        match file.trim_end_matches(".tmp") {
+            "partition.metadata" if only.is_some() => {
+                return concerned.for_each(|part| part.misname(node, kind, at_now));
+            }
+            "cleaner-offset-checkpoint" => return concerned.for_each(|part| part.misguide_cleans(node, at)),
+            _ => {}
+        }
         let Some(beside) = Beside::of(file, kind) else { return };
         for part in self.parts.iter_mut().filter(|part| only.is_none_or(|tp| tp == part.tp)) {
             part.misguide(node, beside, kind, (at, self.now_ns));
@@ -551,6 +560,7 @@ impl Ledger {
         let partition = &mut self.parts[part];
         let (removed, fault) = partition.cleaned(node, clean);
         let harm = fault.and_then(|_| partition.harm_of_start(node, self.now_ns)).map(|harm| harm.at);
+        let harm = harm.or_else(|| partition.is_misguided(node, fault?));
         // By a clock that runs ahead a producer has been silent for too long.
         let clock = clock.filter(|_| matches!(fault, Some(CleanFault::LastOfProducer { .. })));
         Effect::Cleaned { part, node, removed, fault, excuse: harm.or(clock) }

@@ -31,8 +31,13 @@ impl Partition {
             self.pop(node, end, removed);
             return Reload::Prefix;
         }
-        if let Some(tip) = self.known(start, end, digest).or_else(|| self.follows_cleaned(node, end)) {
+        if let Some(tip) = self.known(start, end, digest) {
             self.adopt(node, tip, removed);
+            return Reload::Known;
+        }
+        if let Some(tip) = self.follows_cleaned(node, end) {
+            self.adopt(node, tip, removed);
+            self.is_unsure_from(node, before);
             return Reload::Known;
         }
         self.pop(node, end, removed);

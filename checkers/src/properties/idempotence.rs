@@ -16,7 +16,7 @@ pub(crate) const PROPERTY: Property = Property {
                   at two offsets) and by the final reading. Excused: a new producer id or epoch while the record was in flight, \
                   and partitions that lost committed records, with them the memory of sequences; a record on whose producer's \
                   connections a frame arrived other than it was sent while it was in flight; a record whose first copy was deleted by rule \
-                  (retention, DeleteRecords), with which a replica that begins anew loses the memory of its sequences, or that was in \
+                  (retention, DeleteRecords, compaction), with which a replica that begins anew loses the memory of its sequences, or that was in \
                   flight behind such a one: its producer is told 45 for that one and begins a new epoch with both (KIP-360).",
     rules: &[RULE],
 };
@@ -147,7 +147,7 @@ fn begun_anew(partition: &Partition, one: VersionId, two: VersionId) -> bool {
     };
     let before = |id: &VersionId| partition.version(*id).prior;
     let untold = |id: &VersionId| !partition.slots.get(partition.version(*id).base).acked.seen();
-    let gone = |id: VersionId| partition.is_buried(id, partition.version(id).base);
+    let gone = |id: VersionId| partition.is_buried(id, partition.version(id).base) || partition.has_vanished(id);
     let in_flight = std::iter::successors(before(&one), before).take_while(untold).take(IN_FLIGHT_MOST);
     first.zip(again).is_some_and(later) && in_flight.into_iter().any(gone)
 }
