@@ -17,7 +17,7 @@ pub(crate) const PROPERTY: Property = Property {
                   and partitions that lost committed records, with them the memory of sequences; a record on whose producer's \
                   connections a frame arrived other than it was sent while it was in flight; a record whose first copy was deleted by rule \
                   (retention, DeleteRecords, compaction), with which a replica that begins anew loses the memory of its sequences, or that was in \
-                  flight behind such a one: its producer is told 45 for that one and begins a new epoch with both (KIP-360).",
+                  flight behind such a one, or behind one that is no more among the last five: its producer is told 45 for that one and begins a new epoch with both (KIP-360).",
     rules: &[RULE],
 };
 
@@ -139,7 +139,8 @@ fn batches(ledger: &Ledger, part: usize, found: &mut Found) {
 }
 
 /// Whether a batch stands a second time because its producer had to begin a new epoch: of a batch that was in flight before it
-/// nobody was told, and that one was deleted by rule, with it the memory of its sequence (KIP-360).
+/// nobody was told, and that one was deleted by rule, with it the memory of its sequence, or it is older than the five that
+/// leaders remember (KIP-360).
 fn begun_anew(partition: &Partition, one: VersionId, two: VersionId) -> bool {
     let (first, again) = (partition.version(one).producer, partition.version(two).producer);
     let later = |(first, again): (Sequences, Sequences)| {
@@ -148,8 +149,11 @@ fn begun_anew(partition: &Partition, one: VersionId, two: VersionId) -> bool {
     let before = |id: &VersionId| partition.version(*id).prior;
     let untold = |id: &VersionId| !partition.slots.get(partition.version(*id).base).acked.seen();
     let gone = |id: VersionId| partition.is_buried(id, partition.version(id).base) || partition.has_vanished(id);
+    // A leader remembers the last five batches of a producer, and new ones went to the next leader while these waited for the old.
+    let behind = |id: VersionId| std::iter::successors(before(&two), before).take_while(move |later| *later != id);
+    let forgotten = |id: VersionId| behind(id).take(IN_FLIGHT_MOST).count() == IN_FLIGHT_MOST;
     let in_flight = std::iter::successors(before(&one), before).take_while(untold).take(IN_FLIGHT_MOST);
-    first.zip(again).is_some_and(later) && in_flight.into_iter().any(gone)
+    first.zip(again).is_some_and(later) && in_flight.into_iter().any(|id| gone(id) || forgotten(id))
 }
 
 /// A record of a batch, as far as anybody was told of one.
