@@ -556,3 +556,21 @@ impl Story {
 pub fn nodes(ids: &[i32]) -> Vec<NodeId> {
     ids.iter().copied().map(NodeId).collect()
 }
+
+/// Three batches of two records each on all three nodes; node 3 is out of the ISR.
+pub fn three_batches() -> Story {
+    let mut story = Story::new(SAFE);
+    (0..3).for_each(|_| drop(story.produce(2)));
+    story.change_isr(&[1, 2]);
+    story
+}
+
+/// Three segments of a batch of two records each on all three nodes.
+pub fn three_segments() -> Story {
+    let mut story = Story::new(SAFE);
+    for _ in 0..3 {
+        story.produce(2);
+        (1..=3).for_each(|node| story.roll(node));
+    }
+    story
+}
