@@ -4,8 +4,32 @@
 mod story;
 
 use klamm_base::{ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, TruncationCause, Uuid};
-use klamm_checkers::{Damage, Party, Standing, World};
-use story::{Batch, C, FINAL, NOTHING, P, SAFE, Settings, Story, TP, allowed, pair, party, three_batches};
+use klamm_checkers::{AllowedLoss, Damage, Party, Standing, Verdict, World};
+use story::{Batch, C, FINAL, P, SAFE, Settings, Story, TP, three_batches, three_segments};
+
+const NOTHING: [&str; 0] = [];
+
+/// What a property lets pass, with its price.
+fn allowed(story: &Story, property: &str) -> Vec<AllowedLoss> {
+    match &story.judge().verdicts[property] {
+        Verdict::Allowed { losses, .. } => losses.clone(),
+        other => panic!("{property} should be allowed: {other:?}"),
+    }
+}
+
+/// The story with the fault is legal, and `property` names the fault; without it exactly `broken` are violated.
+fn pair(tell: impl Fn(bool) -> Story, fault: &str, property: &str, broken: &[&str]) -> Vec<AllowedLoss> {
+    let with = tell(true);
+    assert_eq!(with.violated(), NOTHING, "{:#?}", with.judge().verdicts);
+    let losses = allowed(&with, property);
+    assert!(losses.iter().any(|loss| loss.setting == fault), "{losses:#?}");
+    assert_eq!(tell(false).violated(), broken, "without the fault");
+    losses
+}
+
+fn node(id: i32) -> Party {
+    Party::Node(NodeId(id))
+}
 
 fn client(name: &str) -> Party {
     Party::Client(name.to_owned())
@@ -251,7 +275,7 @@ fn a_spoilt_fetch_may_claim_what_the_follower_does_not_hold() {
         let stored = story.append(1, 1, batch);
         story.replicate(1, 2);
         if from > 0 {
-            story.corrupt(party(from), party(to), role);
+            story.corrupt(node(from), node(to), role);
         }
         story.mark(1, 1, 4, true);
         story.answer(1, 1, &stored, false);
@@ -281,7 +305,7 @@ fn a_spoilt_answer_may_make_a_follower_cut_what_is_committed() {
         story.produce(2);
         story.produce(2);
         if spoilt {
-            story.corrupt(party(1), party(3), "fetch");
+            story.corrupt(node(1), node(3), "fetch");
         }
         story.cut(3, 2, TruncationCause::OutOfRange);
         story.finish()
@@ -313,7 +337,7 @@ fn a_spoilt_frame_may_lead_a_consumer_astray_until_it_is_set_anew() {
         let mut story = three_batches();
         story.read(C, 1, 0, 2, false);
         if !name.is_empty() {
-            story.corrupt(party(1), client(name), "consume");
+            story.corrupt(node(1), client(name), "consume");
         }
         // Its records of 2..4 seem to stand at 4..6.
         let read = story.read(C, 1, 2, 4, false);
@@ -347,7 +371,7 @@ fn a_spoilt_frame_may_tell_a_producer_what_is_not_so() {
         let stored = story.append(1, 1, batch);
         story.commit();
         if spoilt {
-            story.corrupt(party(1), client("p1"), "produce");
+            story.corrupt(node(1), client("p1"), "produce");
         }
         story.answer(1, 1, &stored, false);
         story.client(P, Observation::Ended { tp: TP, record: records[0], outcome: outcome(stored.base) });
@@ -369,7 +393,7 @@ fn a_frame_that_was_spoilt_after_a_record_ended_excuses_nothing_of_it() {
     story.commit();
     story.answer(1, 1, &stored, false);
     story.client(P, Observation::Ended { tp: TP, record: records[0], outcome: Outcome::Acked(stored.base + 40) });
-    story.corrupt(party(1), client("p1"), "produce");
+    story.corrupt(node(1), client("p1"), "produce");
     assert_eq!(story.finish().violated(), ["acked-survive"]);
 }
 
@@ -508,7 +532,7 @@ fn a_spoilt_fetch_may_name_any_high_watermark() {
         story.append(1, 1, batch);
         story.replicate(1, 2);
         if spoilt {
-            story.corrupt(party(1), party(2), "fetch");
+            story.corrupt(node(1), node(2), "fetch");
         }
         story.mark(2, 1, 3, false);
         story
@@ -667,4 +691,37 @@ fn what_nobody_announced_is_one_record_for_all_readers_where_nothing_was_lost() 
     };
     assert_eq!(tell(false), NOTHING);
     assert_eq!(tell(true), ["consumers-read-committed"]);
+}
+
+#[test]
+fn what_a_node_has_in_memory_its_damaged_disk_does_not_change() {
+    let tell = |damage: Option<Damage>, loads: bool| {
+        let mut story = three_segments();
+        damage.into_iter().for_each(|kind| story.damage(3, 0, kind));
+        if loads {
+            story.kill(3);
+            story.restart(3);
+        }
+        // One segment is out of date and stays.
+        story.expire(3, 1, 0, 0);
+        story.finish()
+    };
+    pair(|rot| tell(rot.then_some(Damage::BitRot), true), "fault: bit-rot", "retention-exact", &["retention-exact"]);
+    assert_eq!(tell(Some(Damage::BitRot), false).violated(), ["retention-exact"]);
+    assert_eq!(tell(Some(Damage::NotDurable), true).violated(), ["retention-exact"], "power was not lost");
+    assert_eq!(tell(Some(Damage::Partial), true).violated(), ["retention-exact"]);
+}
+
+#[test]
+fn what_a_load_met_may_change_what_it_knows_of_producers() {
+    let tell = |damage: Option<Damage>| {
+        let mut story = Story::new(SAFE);
+        story.produce_in_sequence(0);
+        story.produce_in_sequence(1);
+        damage.into_iter().for_each(|kind| story.damage(3, 0, kind));
+        story.restart_knowing(3, 2);
+        story.finish()
+    };
+    pair(|rot| tell(rot.then_some(Damage::BitRot)), "fault: bit-rot", "producer-state", &["producer-state"]);
+    assert_eq!(tell(Some(Damage::NotDurable)).violated(), ["producer-state"]);
 }

@@ -469,3 +469,31 @@ fn a_log_that_began_anew_may_be_found_as_it_was_before_and_one_that_did_not_may_
     assert!(!told(true));
     assert!(told(false));
 }
+
+#[test]
+fn a_log_that_began_anew_may_be_found_with_what_nobody_told_of_at_its_end() {
+    let told = |ends_elsewhere: bool| {
+        let mut story = three_segments();
+        // Node 3 wrote a batch that nobody told of, is found with it, and deletes its first segment.
+        let records = story.invoke(story::P, 1);
+        let batch = story::Batch { base: 8, epoch: 0, ..story.batch(records) };
+        story.logs.get_mut(&3).expect("it has one").push(batch);
+        story.kill(3);
+        story.restart(3);
+        story.start(3, 2, StartCause::Leader);
+        let before = story.logs[&3].clone();
+        story.cut(3, 0, TruncationCause::OutOfRange);
+        story.start(3, 10, StartCause::Leader);
+        story.kill(3);
+        story.logs.insert(3, before);
+        if ends_elsewhere {
+            story.logs.get_mut(&3).expect("it has one").pop();
+            story.logs.get_mut(&3).expect("it has one")[3].id += 1;
+        }
+        story.starts.insert(3, 2);
+        story.restart(3);
+        story.violated().contains(&"recovery")
+    };
+    assert!(!told(false));
+    assert!(told(true));
+}

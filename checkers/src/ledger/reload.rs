@@ -31,7 +31,7 @@ impl Partition {
             self.pop(node, end, removed);
             return Reload::Prefix;
         }
-        if let Some(tip) = self.known(start, end, digest) {
+        if let Some(tip) = self.known(start, end, digest).or_else(|| self.undone(node, start, end)) {
             self.adopt(node, tip, removed);
             return Reload::Known;
         }
@@ -78,6 +78,15 @@ impl Partition {
         let ids = (0..self.versions.len() as u32).rev().map(VersionId);
         let mut ending = ids.filter(|id| self.version(*id).last.saturating_add(1) == end);
         ending.find(|id| self.digest_from(*id, start) == Some(digest))
+    }
+
+    /// The version with which a log ended that began anew since, if nobody can tell its digest: that beginning anew may not have
+    /// reached the disk. Where it cannot be told, the end decides.
+    fn undone(&self, node: NodeIndex, start: i64, end: i64) -> Option<VersionId> {
+        self.log(node).filter(|log| log.starts.anew)?;
+        let ids = (0..self.versions.len() as u32).rev().map(VersionId);
+        let mut ending = ids.filter(|id| self.version(*id).last.saturating_add(1) == end);
+        ending.find(|id| self.version(*id).held.contains(node) && self.digest_from(*id, start).is_none())
     }
 
     /// The digest of a log that begins at `start` and ends with this version: over the batches from the one that holds `start`

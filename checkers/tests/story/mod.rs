@@ -5,7 +5,7 @@ use klamm_base::{
     CleanedBatch, ClientId, ClientKind, ClientRecord, Election, ErrorCode, KeyFact, NodeId, Observation, Outcome,
     ProducerFact, SegmentFact, Sequences, Source, StartCause, TopicPartition, TruncationCause, Uuid, chain,
 };
-use klamm_checkers::{AllowedLoss, Damage, Event, History, Party, Report, Standing, Verdict, World, judge};
+use klamm_checkers::{Damage, Event, History, Party, Report, Standing, World, judge};
 use std::collections::BTreeMap;
 
 pub const TP: TopicPartition = TopicPartition { topic: Uuid(77), partition: 0 };
@@ -580,34 +580,20 @@ pub fn nodes(ids: &[i32]) -> Vec<NodeId> {
     ids.iter().copied().map(NodeId).collect()
 }
 
-pub const NOTHING: [&str; 0] = [];
-
-/// What a property lets pass, with its price.
-pub fn allowed(story: &Story, property: &str) -> Vec<AllowedLoss> {
-    match &story.judge().verdicts[property] {
-        Verdict::Allowed { losses, .. } => losses.clone(),
-        other => panic!("{property} should be allowed: {other:?}"),
-    }
-}
-
-/// The story with the fault is legal, and `property` names the fault; without it exactly `broken` are violated.
-pub fn pair(tell: impl Fn(bool) -> Story, fault: &str, property: &str, broken: &[&str]) -> Vec<AllowedLoss> {
-    let with = tell(true);
-    assert_eq!(with.violated(), NOTHING, "{:#?}", with.judge().verdicts);
-    let losses = allowed(&with, property);
-    assert!(losses.iter().any(|loss| loss.setting == fault), "{losses:#?}");
-    assert_eq!(tell(false).violated(), broken, "without the fault");
-    losses
-}
-
-pub fn party(id: i32) -> Party {
-    Party::Node(NodeId(id))
-}
-
 /// Three batches of two records each on all three nodes; node 3 is out of the ISR.
 pub fn three_batches() -> Story {
     let mut story = Story::new(SAFE);
     (0..3).for_each(|_| drop(story.produce(2)));
     story.change_isr(&[1, 2]);
+    story
+}
+
+/// Three segments of a batch of two records each on all three nodes.
+pub fn three_segments() -> Story {
+    let mut story = Story::new(SAFE);
+    for _ in 0..3 {
+        story.produce(2);
+        (1..=3).for_each(|node| story.roll(node));
+    }
     story
 }

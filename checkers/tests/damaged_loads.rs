@@ -1,52 +1,15 @@
-//! Damage to what a node keeps beside its batches, and what loads and checks of it may do.
+//! Damage to what a load believes: checkpoints, files of epochs, headers that no checksum covers. What it excuses, and what not.
 
 mod story;
 
-use klamm_base::{Election, Observation, StartCause, TruncationCause};
-use klamm_checkers::{Damage, Standing};
-use story::{NOTHING, P, SAFE, Settings, Story, TP, pair, party, three_batches};
+use klamm_base::{Election, NodeId, Observation, StartCause, TruncationCause};
+use klamm_checkers::{Damage, Party, Standing};
+use story::{P, SAFE, Settings, Story, TP, three_batches, three_segments};
 
-/// Three segments of a batch of two records each on all three nodes.
-fn three_segments() -> Story {
-    let mut story = Story::new(SAFE);
-    for _ in 0..3 {
-        story.produce(2);
-        (1..=3).for_each(|node| story.roll(node));
-    }
-    story
-}
+const NOTHING: [&str; 0] = [];
 
-#[test]
-fn what_a_node_has_in_memory_its_damaged_disk_does_not_change() {
-    let tell = |damage: Option<Damage>, loads: bool| {
-        let mut story = three_segments();
-        damage.into_iter().for_each(|kind| story.damage(3, 0, kind));
-        if loads {
-            story.kill(3);
-            story.restart(3);
-        }
-        // One segment is out of date and stays.
-        story.expire(3, 1, 0, 0);
-        story.finish()
-    };
-    pair(|rot| tell(rot.then_some(Damage::BitRot), true), "fault: bit-rot", "retention-exact", &["retention-exact"]);
-    assert_eq!(tell(Some(Damage::BitRot), false).violated(), ["retention-exact"]);
-    assert_eq!(tell(Some(Damage::NotDurable), true).violated(), ["retention-exact"], "power was not lost");
-    assert_eq!(tell(Some(Damage::Partial), true).violated(), ["retention-exact"]);
-}
-
-#[test]
-fn what_a_load_met_may_change_what_it_knows_of_producers() {
-    let tell = |damage: Option<Damage>| {
-        let mut story = Story::new(SAFE);
-        story.produce_in_sequence(0);
-        story.produce_in_sequence(1);
-        damage.into_iter().for_each(|kind| story.damage(3, 0, kind));
-        story.restart_knowing(3, 2);
-        story.finish()
-    };
-    pair(|rot| tell(rot.then_some(Damage::BitRot)), "fault: bit-rot", "producer-state", &["producer-state"]);
-    assert_eq!(tell(Some(Damage::NotDurable)).violated(), ["producer-state"]);
+fn node(id: i32) -> Party {
+    Party::Node(NodeId(id))
 }
 
 #[test]
@@ -76,7 +39,7 @@ fn no_damage_lets_a_log_delete_what_was_never_committed() {
         story.unknown(&records);
         story.replicate(1, 2);
         story.replicate(1, 3);
-        story.corrupt(party(1), party(2), "fetch");
+        story.corrupt(node(1), node(2), "fetch");
         story.start(2, to, StartCause::Leader);
         story.kill(1);
         story.lead(2, &[2, 3], Election::Clean);
