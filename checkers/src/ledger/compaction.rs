@@ -237,10 +237,31 @@ impl Partition {
     /// What a cleaned log holds from `from` on nobody told: whole batches, or what cleans left of them.
     pub(super) fn is_unsure_from(&mut self, node: NodeIndex, from: i64) {
         for id in self.path_within(node, from, i64::MAX) {
-            let kept = (self.version(id).base..=self.version(id).last).collect();
-            let left = Left { of: id, is_gone: false, is_unsure: true, kept, horizon_ms: self.first_horizon(id) };
-            self.log_mut(node).left.insert(id, Arc::new(left));
+            self.unsure(node, id);
         }
+    }
+
+    /// These batches are what nobody had told of before: of what a clean left of them meanwhile nobody was told either.
+    pub(super) fn explained_late(&mut self, pieces: &[VersionId]) {
+        if self.compaction.is_none() {
+            return;
+        }
+        let hosts: Vec<NodeIndex> = self.hosts.iter().copied().map(NodeIndex).collect();
+        for node in hosts {
+            for id in pieces {
+                let base = self.version(*id).base;
+                let is_cleaned = self.log(node).is_some_and(|log| base < log.cleaned_to && log.path.contains(id));
+                if is_cleaned && !self.log_mut(node).left.contains_key(id) {
+                    self.unsure(node, *id);
+                }
+            }
+        }
+    }
+
+    fn unsure(&mut self, node: NodeIndex, id: VersionId) {
+        let kept = (self.version(id).base..=self.version(id).last).collect();
+        let left = Left { of: id, is_gone: false, is_unsure: true, kept, horizon_ms: self.first_horizon(id) };
+        self.log_mut(node).left.insert(id, Arc::new(left));
     }
 
     /// True if a node's log may hold something else than this batch.
@@ -264,9 +285,16 @@ impl Partition {
         let told: BTreeMap<i64, &CleanedBatch> = clean.batches.iter().map(|it| (it.base_offset, it)).collect();
         let path = self.path_within(node, clean.from, clean.to);
         let known: BTreeSet<i64> = path.iter().map(|id| self.version(*id).base).collect();
-        let strange = told.keys().find(|base| !known.contains(base));
+        let riddles: Vec<VersionId> = path.iter().copied().filter(|id| self.version(*id).opaque).collect();
+        let in_a_riddle = |base: &i64| {
+            riddles.iter().map(|id| self.version(*id)).any(|riddle| riddle.base <= *base && *base <= riddle.last)
+        };
+        let strange = told.keys().find(|base| !known.contains(base) && !in_a_riddle(base));
         fault = fault.or(strange.map(|base| CleanFault::Strange { offset: *base }));
         for id in path {
+            if self.version(id).opaque {
+                continue;
+            }
             let found = match told.get(&self.version(id).base) {
                 Some(batch) => {
                     let found = self.judged(node, id, batch, clean, &keys, &mut removed);

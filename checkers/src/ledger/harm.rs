@@ -70,6 +70,8 @@ impl Beside {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub at: u32,
+    /// The entry at which the process began that loads.
+    pub began: u32,
     /// The entry at which the machine lost power since the load before.
     pub power_lost: Option<u32>,
     /// It begins elsewhere than it was told to.
@@ -363,6 +365,7 @@ impl Partition {
     /// stands where no later load need find it.
     pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, load: Load, differs: bool) {
         let start = self.log(node).map_or(0, |log| log.start);
+        let gaps = self.compaction.is_some();
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
             if differs && harm.kind == HarmKind::Shown(Damage::Misread) {
                 (harm.kind, harm.to) = (HarmKind::Fed, i64::MAX);
@@ -373,7 +376,8 @@ impl Partition {
             }
             // Power took what it could. A load looks at no checksum of what it believes to be synced: it may show later.
             let taken = harm.kind == HarmKind::Undurable && load.lost_after(harm.at);
-            let of_bytes = harm.to != i64::MAX || harm.pending.is_some();
+            // Where a clean may leave gaps a load takes a segment that is lost for one of them.
+            let of_bytes = harm.to != i64::MAX || harm.pending.is_some() || gaps;
             if taken && of_bytes && harm.from < end && harm.to > start {
                 harm.kind = HarmKind::Shown(Damage::NotDurable);
                 continue;
@@ -387,7 +391,9 @@ impl Partition {
                 continue;
             }
             let over = match harm.kind {
-                HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
+                // What was damaged under a process only the next one finds so.
+                HarmKind::Gone => harm.at < load.began,
+                HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
                 HarmKind::Undurable => taken || harm.from >= end,
                 HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed => harm.from >= end,
                 HarmKind::Begin(_) => shows(harm, load),

@@ -47,6 +47,8 @@ pub(crate) struct Topic {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Machine {
     pub incarnation: u32,
+    /// Entry at which its process began.
+    pub began: u32,
     pub powered_off: u32,
     pub wiped: u32,
     /// The world ended its process and has not started it again. One that ended by itself should run.
@@ -452,6 +454,7 @@ impl Ledger {
         match observation {
             Observation::NodeStarted { .. } => {
                 self.machines[node.0 as usize].incarnation += 1;
+                self.machines[node.0 as usize].began = at;
                 Effect::Nothing
             }
             Observation::Appended {
@@ -581,7 +584,7 @@ impl Ledger {
         if let Some((_, at, at_ns)) = machine.device_wiped.filter(|(wiped, ..)| *wiped >= life) {
             partition.gone(node, at, at_ns);
         }
-        let load = Load { at, power_lost: lost_at, moved: start != starts, flushed };
+        let load = Load { at, began: machine.began, power_lost: lost_at, moved: start != starts, flushed };
         let harm = partition.harm_of_load(node, load);
         let harmed = harm.map(|harm| (harm.from, harm.at));
         let before = Before { known, start: starts, end: was, flushed, power_lost, harmed };

@@ -551,6 +551,7 @@ impl Partition {
         if let Some(at) = self.line.iter().position(|id| *id == riddle) {
             self.line.splice(at..=at, pieces.iter().copied());
         }
+        self.explained_late(pieces);
         let tip = pieces[pieces.len() - 1];
         self.adopt_children(riddle, tip);
         if self.version(riddle).digest != self.version(tip).digest {
