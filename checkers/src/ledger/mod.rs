@@ -394,7 +394,7 @@ impl Ledger {
         (kind != Damage::NotDurable || self.machine(node).powered_off > at).then_some(at)
     }
 
-    /// `orders-0`
+    /// The partition whose log this directory holds, by its name: `orders-0`. None where the topic is not made yet.
     fn tp_of(&self, directory: &str) -> Option<TopicPartition> {
         if directory == "__cluster_metadata-0" {
             return Some(TopicPartition::METADATA);
