@@ -66,6 +66,11 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// Another life of its process begins.
+    fn started(&mut self, at: u32) {
+        (self.incarnation, self.began) = (self.incarnation + 1, at);
+    }
+
     fn note(&mut self, at: u32, world: &World) {
         match world {
             World::ClockSet { offset_ms, .. } if *offset_ms != 0 => self.clock_off = Some(at),
@@ -453,8 +458,7 @@ impl Ledger {
     fn stack(&mut self, at: u32, node: NodeIndex, observation: &Observation) -> Effect {
         match observation {
             Observation::NodeStarted { .. } => {
-                self.machines[node.0 as usize].incarnation += 1;
-                self.machines[node.0 as usize].began = at;
+                self.machines[node.0 as usize].started(at);
                 Effect::Nothing
             }
             Observation::Appended {
