@@ -217,6 +217,7 @@ fn a_gap_in_a_log_breaks_log_matching() {
         records: vec![ClientRecord { client: P, number: 9 }],
         producer: None,
         stamp: -1,
+        keys: vec![],
     };
     story.store(1, batch, false);
     story.cut(1, 0, TruncationCause::DivergingEpoch);

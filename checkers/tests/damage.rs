@@ -3,11 +3,9 @@
 
 mod story;
 
-use klamm_base::{
-    ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, StartCause, TruncationCause, Uuid,
-};
+use klamm_base::{ClientId, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, TruncationCause, Uuid};
 use klamm_checkers::{AllowedLoss, Damage, Party, Standing, Verdict, World};
-use story::{Batch, C, FINAL, P, SAFE, Settings, Story, TP};
+use story::{Batch, C, FINAL, P, SAFE, Settings, Story, TP, three_batches, three_segments};
 
 const NOTHING: [&str; 0] = [];
 
@@ -35,14 +33,6 @@ fn node(id: i32) -> Party {
 
 fn client(name: &str) -> Party {
     Party::Client(name.to_owned())
-}
-
-/// Three batches of two records each on all three nodes; node 3 is out of the ISR.
-fn three_batches() -> Story {
-    let mut story = Story::new(SAFE);
-    (0..3).for_each(|_| drop(story.produce(2)));
-    story.change_isr(&[1, 2]);
-    story
 }
 
 #[test]
@@ -703,16 +693,6 @@ fn what_nobody_announced_is_one_record_for_all_readers_where_nothing_was_lost() 
     assert_eq!(tell(true), ["consumers-read-committed"]);
 }
 
-/// Three segments of a batch of two records each on all three nodes.
-fn three_segments() -> Story {
-    let mut story = Story::new(SAFE);
-    for _ in 0..3 {
-        story.produce(2);
-        (1..=3).for_each(|node| story.roll(node));
-    }
-    story
-}
-
 #[test]
 fn what_a_node_has_in_memory_its_damaged_disk_does_not_change() {
     let tell = |damage: Option<Damage>, loads: bool| {
@@ -744,106 +724,4 @@ fn what_a_load_met_may_change_what_it_knows_of_producers() {
     };
     pair(|rot| tell(rot.then_some(Damage::BitRot)), "fault: bit-rot", "producer-state", &["producer-state"]);
     assert_eq!(tell(Some(Damage::NotDurable)).violated(), ["producer-state"]);
-}
-
-#[test]
-fn a_leader_that_did_not_load_takes_no_sequence_wrongly_for_damage_of_its_disk() {
-    let tell = |loads: bool| {
-        let mut story = Story::new(SAFE);
-        story.produce_in_sequence(0);
-        story.damage(1, 0, Damage::BitRot);
-        if loads {
-            story.kill(1);
-            story.restart(1);
-        }
-        story.produce_in_sequence(2);
-        story.standing("producer-state")
-    };
-    assert_eq!(tell(true), Standing::Allowed);
-    assert_eq!(tell(false), Standing::Violated);
-}
-
-#[test]
-fn no_damage_lets_a_log_delete_what_was_never_committed() {
-    let tell = |to: i64| {
-        let mut story = three_segments();
-        let records = story.invoke(P, 1);
-        let batch = story.batch(records.clone());
-        story.append(1, 1, batch);
-        story.unknown(&records);
-        story.replicate(1, 2);
-        story.replicate(1, 3);
-        story.corrupt(node(1), node(2), "fetch");
-        story.start(2, to, StartCause::Leader);
-        story.kill(1);
-        story.lead(2, &[2, 3], Election::Clean);
-        story.restart(1);
-        story.finish_from(to).violated()
-    };
-    assert_eq!(tell(6), NOTHING, "the price of the frame");
-    assert_eq!(tell(7), ["acked-survive"]);
-}
-
-#[test]
-fn a_wrong_checkpoint_of_starts_lets_a_log_begin_elsewhere_and_does_nothing_else() {
-    let tell = |file: Option<(&str, Damage)>, found: i64, keeps: i64| {
-        let mut story = three_segments();
-        file.into_iter().for_each(|(file, kind)| story.damage_file(3, file, (2, 3), kind));
-        story.starts.insert(3, found);
-        story.restart_with(3, keeps);
-        story.violated().contains(&"recovery")
-    };
-    let starts = "data/log-start-offset-checkpoint";
-    assert!(tell(None, 1, 6));
-    assert!(!tell(Some((starts, Damage::BitRot)), 1, 6));
-    assert!(!tell(Some(("data/log-start-offset-checkpoint.tmp", Damage::Overwritten)), 1, 6));
-    assert!(tell(Some(("data/log-start-offset-checkpoint.tmp", Damage::Forgotten)), 1, 6), "its writer was told");
-    assert!(tell(Some((starts, Damage::NotDurable)), 1, 6), "power was not lost");
-    assert!(tell(Some((starts, Damage::BitRot)), 0, 4), "it begins where it did");
-    assert!(tell(Some(("data/replication-offset-checkpoint", Damage::BitRot)), 1, 6));
-    assert!(tell(Some(("data/cleaner-offset-checkpoint", Damage::BitRot)), 1, 6));
-}
-
-#[test]
-fn a_wrong_recovery_point_lets_a_log_believe_what_power_tore_and_nothing_below() {
-    let tell = |wrong: bool, power: bool, changed: usize| {
-        let mut story = three_batches();
-        story.node(3, Observation::Flushed { tp: TP, to: 4 });
-        if wrong {
-            story.damage_file(3, "data/recovery-point-offset-checkpoint", (2, 3), Damage::BitRot);
-        }
-        if power {
-            story.power_off(3, 6);
-        } else {
-            story.kill(3);
-        }
-        story.logs.entry(3).or_default()[changed].id += 1;
-        story.restart(3);
-        story.violated().contains(&"recovery")
-    };
-    assert!(tell(false, true, 2));
-    assert!(!tell(true, true, 2));
-    assert!(tell(true, false, 2), "the page cache has what was written");
-}
-
-#[test]
-fn a_wrong_file_of_epochs_may_mislead_a_cut_only_where_compaction_left_gaps() {
-    let tell = |wrong: bool, loads: bool, compacted: bool| {
-        let mut story = Story::new(Settings { compacted, ..SAFE });
-        story.produce(2);
-        story.produce(2);
-        if wrong {
-            story.damage_file(1, "data/orders-0/leader-epoch-checkpoint", (2, 3), Damage::BitRot);
-        }
-        if loads {
-            story.kill(1);
-            story.restart(1);
-        }
-        story.cut(2, 2, TruncationCause::DivergingEpoch);
-        story.violated().contains(&"high-watermark")
-    };
-    assert!(tell(false, true, true));
-    assert!(!tell(true, true, true));
-    assert!(tell(true, false, true), "nobody has read it");
-    assert!(tell(true, true, false), "the batches tell of all epochs");
 }

@@ -2,7 +2,7 @@
 
 mod story;
 
-use klamm_base::{Election, NodeId, Observation, StartCause, TruncationCause};
+use klamm_base::{CleanedBatch, Election, NodeId, Observation, StartCause, TruncationCause};
 use klamm_checkers::{Event, Standing, Verdict, World, properties};
 use story::{Batch, C, P, SAFE, Settings, Story, TP, good};
 
@@ -33,6 +33,13 @@ const GOLDEN: &[(&str, &str, Tale)] = &[
     ("retention-exact", "The segments that a check names", deleted_unwritten),
     ("retention-exact", "A check goes by the limits", deleted_under_other_limits),
     ("retention-exact", "A log begins later only", deleted_unchecked),
+    ("compaction-keeps", "A clean goes only by", cleaned_uncommitted),
+    ("compaction-keeps", "What a clean leaves", cleaned_unwritten),
+    ("compaction-keeps", "The last record of each key", last_of_key_taken),
+    ("compaction-keeps", "A tombstone stays", tombstone_taken),
+    ("compaction-keeps", "The first clean that meets", horizon_early),
+    ("compaction-keeps", "The last batch of each producer", last_of_producer_taken),
+    ("compaction-keeps", "Behind a clean no record", overtaken_left),
     ("high-watermark", "Within one leader epoch", mark_back),
     ("high-watermark", "The high watermark never passes", mark_beyond_end),
     ("high-watermark", "The high watermark stands still", mark_under_minimum),
@@ -101,6 +108,72 @@ fn sequence_unwritten(broken: bool) -> Story {
     story.produce_in_sequence(0);
     story.produce_in_sequence(1);
     story.restart_knowing(3, if broken { 2 } else { 1 });
+    story.finish()
+}
+
+/// A good run of a compacted topic. At 10 and 11 stand keys 1 and 2, at 12 key 1 again, at 13 key 3 is deleted.
+fn keyed() -> Story {
+    let mut story = good(Settings { compacted: true, ..SAFE });
+    story.produce_keyed(&[1, 2], None);
+    story.produce_keyed(&[1], None);
+    story.produce_keyed(&[-3], None);
+    story.produce_keyed(&[2], None);
+    story
+}
+
+/// What a clean of all below 14 makes of that: key 1 at 10 goes, and the tombstone gets its horizon.
+fn cleaned(story: &Story) -> Vec<CleanedBatch> {
+    let horizon = story.wall_ms() + 1 + 86_400_000;
+    vec![
+        CleanedBatch { base_offset: 10, batch: Some(1), kept: vec![11], horizon_ms: None },
+        CleanedBatch { base_offset: 13, batch: Some(2), kept: vec![13], horizon_ms: Some(horizon) },
+    ]
+}
+
+/// Node 3 cleans, and tells something else of it if `broken`.
+fn clean_story(broken: bool, end: i64, change: impl FnOnce(&mut Vec<CleanedBatch>)) -> Story {
+    let mut story = keyed();
+    let mut batches = cleaned(&story);
+    if broken {
+        change(&mut batches);
+    }
+    story.clean(3, end, batches);
+    story.finish()
+}
+
+fn cleaned_uncommitted(broken: bool) -> Story {
+    clean_story(broken, if broken { 100 } else { 14 }, |_| {})
+}
+
+fn cleaned_unwritten(broken: bool) -> Story {
+    let strange = CleanedBatch { base_offset: 11, batch: None, kept: vec![], horizon_ms: None };
+    clean_story(broken, 14, |batches| batches.insert(1, strange))
+}
+
+fn last_of_key_taken(broken: bool) -> Story {
+    clean_story(broken, 14, |batches| (batches[0].batch, batches[0].kept) = (None, vec![]))
+}
+
+fn tombstone_taken(broken: bool) -> Story {
+    clean_story(broken, 14, |batches| {
+        batches[1] = CleanedBatch { base_offset: 13, batch: None, kept: vec![], horizon_ms: None };
+    })
+}
+
+fn horizon_early(broken: bool) -> Story {
+    clean_story(broken, 14, |batches| batches[1].horizon_ms = batches[1].horizon_ms.map(|horizon| horizon - 1))
+}
+
+fn overtaken_left(broken: bool) -> Story {
+    clean_story(broken, 14, |batches| drop(batches.remove(0)))
+}
+
+fn last_of_producer_taken(broken: bool) -> Story {
+    let mut story = good(Settings { compacted: true, ..SAFE });
+    story.produce_keyed(&[1], Some(0));
+    story.produce_keyed(&[1], None);
+    let batch = (!broken).then_some(7);
+    story.clean(3, 12, vec![CleanedBatch { base_offset: 10, batch, kept: vec![], horizon_ms: None }]);
     story.finish()
 }
 
@@ -288,7 +361,7 @@ fn holds_beside(id: u64, epoch: i32, written: bool) -> Story {
     let mut story = good(SAFE);
     story.change_isr(&[1, 2]);
     let records = story.invoke(P, 1);
-    let batch = Batch { base: 10, epoch, id, records: records.clone(), producer: None, stamp: -1 };
+    let batch = Batch { base: 10, epoch, id, records: records.clone(), producer: None, stamp: -1, keys: vec![] };
     if written {
         story.store(2, Batch { id: 4711, epoch: 2, ..batch.clone() }, true);
     }

@@ -2,7 +2,7 @@
 
 mod story;
 
-use klamm_base::{ClientId, ClientKind, Election, NodeId, Observation, TruncationCause};
+use klamm_base::{CleanedBatch, ClientId, ClientKind, Election, NodeId, Observation, TruncationCause};
 use klamm_checkers::{AllowedLoss, Standing, Verdict, World, properties};
 use story::{C, FINAL, P, SAFE, Settings, Story, TP, good};
 
@@ -19,10 +19,13 @@ fn ranges(losses: &[AllowedLoss]) -> Vec<(i64, i64)> {
 
 #[test]
 fn a_good_run_meets_every_premise_and_breaks_nothing() {
-    let mut story = good(SAFE);
+    let mut story = good(Settings { compacted: true, ..SAFE });
     story.roll(3);
     story.produce(1);
     story.expire(3, 1, 1, 0);
+    story.produce_keyed(&[1], None);
+    story.produce_keyed(&[1], None);
+    story.clean(1, 13, vec![CleanedBatch { base_offset: 11, batch: None, kept: vec![], horizon_ms: None }]);
     story.produce_in_sequence(0);
     story.restart_knowing(1, 0);
     let story = story.finish();
@@ -557,4 +560,20 @@ fn of_two_batches_that_two_leaders_acknowledge_at_one_offset_the_lost_one_explai
     let story = story.finish();
     assert_eq!(story.violated(), Vec::<&str>::new(), "{:#?}", story.judge().verdicts);
     assert_eq!(ranges(&losses(&story)), [(3, 5)]);
+}
+
+#[test]
+fn a_follower_takes_up_its_leaders_high_watermark_in_the_middle_of_a_batch_too() {
+    let told = |leader: i64| {
+        let mut story = Story::new(SAFE);
+        let records = story.invoke(P, 2);
+        let batch = story.batch(records);
+        story.append(1, 1, batch);
+        (2..=3).for_each(|node| story.replicate(1, node));
+        story.mark(1, 1, leader, true);
+        story.mark(2, 1, 1, false);
+        story.violated()
+    };
+    assert_eq!(told(1), Vec::<&str>::new());
+    assert_eq!(told(0), ["high-watermark"], "its leader's stands before it");
 }

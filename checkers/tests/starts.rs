@@ -2,7 +2,7 @@
 
 mod story;
 
-use klamm_base::{Election, NodeId, Observation, StartCause, TruncationCause};
+use klamm_base::{Election, NodeId, Observation, Sequences, StartCause, TruncationCause};
 use klamm_checkers::{Party, Phase, Standing, Verdict, World};
 use story::{KEPT_MS, SAFE, Story, TP};
 
@@ -407,4 +407,93 @@ fn logs_that_part_below_the_leaders_start_need_not_be_compared() {
     let violated = story.violated();
     assert!(!violated.contains(&"log-matching") && !violated.contains(&"high-watermark"), "{violated:?}");
     assert!(!violated.contains(&"recovery"), "{violated:?}");
+}
+
+#[test]
+fn a_producer_that_must_begin_a_new_epoch_writes_again_what_was_in_flight_behind_a_deleted_batch() {
+    let told = |told_of_first: bool, deleted: bool, again_in: i16| {
+        let mut story = Story::new(SAFE);
+        let write = |story: &mut Story, sequence: i32| {
+            let records = story.invoke(story::P, 1);
+            let producer = Sequences { producer_id: 5, producer_epoch: 0, first: sequence, last: sequence };
+            let batch = story::Batch { producer: Some(producer), ..story.batch(records) };
+            let batch = story.append(1, 0, batch);
+            story.commit();
+            batch
+        };
+        let first = write(&mut story, 0);
+        (1..=3).for_each(|node| story.roll(node));
+        let second = write(&mut story, 1);
+        story.answer(1, 0, &first, false);
+        if told_of_first {
+            story.acked(&first);
+        } else {
+            story.unknown(&first.records);
+        }
+        if deleted {
+            everywhere(&mut story, 1, 1);
+        }
+        let producer = Sequences { producer_id: 5, producer_epoch: again_in, first: 0, last: 0 };
+        let again = story.append(1, 0, story::Batch { producer: Some(producer), ..second });
+        story.commit();
+        story.answer(1, 0, &again, false);
+        story.acked(&again);
+        story.finish_from(i64::from(deleted)).violated().contains(&"idempotence")
+    };
+    assert!(!told(false, true, 1));
+    assert!(told(true, true, 1), "it knew of the first one");
+    assert!(told(false, false, 1), "its broker knows of the first one");
+    assert!(told(false, true, 0), "in the same epoch");
+}
+
+#[test]
+fn a_log_that_began_anew_may_be_found_as_it_was_before_and_one_that_did_not_may_not() {
+    let told = |cut: bool| {
+        let mut story = twice_later();
+        story.change_isr(&[1, 2]);
+        story.expire(3, 2, 2, 0);
+        let before = story.logs[&3].clone();
+        if cut {
+            story.cut(3, 0, TruncationCause::OutOfRange);
+        } else {
+            story.power_off(3, 0);
+            story.restart_empty_at(3, 0);
+        }
+        // The cut did not reach the disk.
+        story.kill(3);
+        story.logs.insert(3, before);
+        story.starts.insert(3, 4);
+        story.restart(3);
+        story.violated().contains(&"recovery")
+    };
+    assert!(!told(true));
+    assert!(told(false));
+}
+
+#[test]
+fn a_log_that_began_anew_may_be_found_with_what_nobody_told_of_at_its_end() {
+    let told = |ends_elsewhere: bool| {
+        let mut story = three_segments();
+        // Node 3 wrote a batch that nobody told of, is found with it, and deletes its first segment.
+        let records = story.invoke(story::P, 1);
+        let batch = story::Batch { base: 8, epoch: 0, ..story.batch(records) };
+        story.logs.get_mut(&3).expect("it has one").push(batch);
+        story.kill(3);
+        story.restart(3);
+        story.start(3, 2, StartCause::Leader);
+        let before = story.logs[&3].clone();
+        story.cut(3, 0, TruncationCause::OutOfRange);
+        story.start(3, 10, StartCause::Leader);
+        story.kill(3);
+        story.logs.insert(3, before);
+        if ends_elsewhere {
+            story.logs.get_mut(&3).expect("it has one").pop();
+            story.logs.get_mut(&3).expect("it has one")[3].id += 1;
+        }
+        story.starts.insert(3, 2);
+        story.restart(3);
+        story.violated().contains(&"recovery")
+    };
+    assert!(!told(false));
+    assert!(told(true));
 }

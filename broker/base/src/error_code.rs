@@ -100,6 +100,7 @@ error_codes! {
     InconsistentClusterId 104 "INCONSISTENT_CLUSTER_ID" final "The cluster id is another one.";
     IneligibleReplica 107 "INELIGIBLE_REPLICA" final "A proposed in-sync replica is fenced, shutting down, or of an older broker epoch.";
     NewLeaderElected 108 "NEW_LEADER_ELECTED" final "The change elected another leader.";
+    InvalidRegistration 119 "INVALID_REGISTRATION" final "The broker's registration contradicts itself or another one.";
 }
 
 impl fmt::Display for ErrorCode {

@@ -24,6 +24,7 @@ impl Draft<'_> {
             return Err(ErrorCode::InvalidRequest);
         }
         let id = NodeId(request.broker_id);
+        self.check_log_dirs(id, &request.log_dirs)?;
         if let Some(known) = self.image.brokers.get(&id) {
             let (epoch, fenced) = (known.epoch, known.fenced);
             if known.incarnation == request.incarnation_id {
@@ -53,6 +54,7 @@ impl Draft<'_> {
         }
         self.sessions.touch(self.now, id, request.current_metadata_offset);
         let should_shut_down = self.follow_wish(id, &broker, request);
+        self.directories_offline(id, &request.offline_log_dirs);
         let is_fenced = self.image.brokers.get(&id).is_some_and(|broker| broker.fenced);
         assert!(!should_shut_down || is_fenced, "who shuts down is fenced first");
         if should_shut_down {
@@ -151,10 +153,11 @@ fn registration(request: &BrokerRegistrationRequest, broker_epoch: i64) -> Regis
         end_points: end_points.collect(),
         rack: request.rack.clone(),
         fenced: true,
+        log_dirs: request.log_dirs.clone(),
         ..Default::default()
     }
 }
 
-fn registration_change(id: NodeId, broker_epoch: i64) -> BrokerRegistrationChangeRecord {
+pub(crate) fn registration_change(id: NodeId, broker_epoch: i64) -> BrokerRegistrationChangeRecord {
     BrokerRegistrationChangeRecord { broker_id: id.0, broker_epoch, ..Default::default() }
 }

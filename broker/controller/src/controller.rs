@@ -7,7 +7,7 @@ use klamm_base::{
     DiskDone, DiskError, DiskRequest, Draws, Election, ErrorCode, Guards, Mark, Now, Observation, Observe, Outbox,
 };
 use klamm_quorum::{CommittedBatch, Origin, Quorum, QuorumConfig};
-use klamm_wire::messages::{AllocateProducerIdsResponse, AlterPartitionResponse};
+use klamm_wire::messages::{AllocateProducerIdsResponse, AlterPartitionResponse, AssignReplicasToDirsResponse};
 use klamm_wire::messages::{BrokerHeartbeatResponse, BrokerRegistrationResponse};
 use std::collections::VecDeque;
 
@@ -299,6 +299,9 @@ fn decide(draft: &mut Draft<'_>, request: &ControllerRequest) -> ControllerRespo
         ControllerRequest::AllocateProducerIds(wish) => draft
             .allocate_producer_ids(wish)
             .map(|it: AllocateProducerIdsResponse| ControllerResponse::AllocateProducerIds(it)),
+        ControllerRequest::AssignReplicasToDirs(wish) => draft
+            .assign_replicas(wish)
+            .map(|it: AssignReplicasToDirsResponse| ControllerResponse::AssignReplicasToDirs(it)),
         ControllerRequest::Fetch(_) => Err(ErrorCode::InvalidRequest),
     };
     decided.unwrap_or_else(|code| request.refused(code))

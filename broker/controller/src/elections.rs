@@ -45,7 +45,8 @@ impl Draft<'_> {
     pub(crate) fn settle(&mut self, tp: TopicPartition, isr: &[NodeId], recovered: bool) {
         let topic = self.image.topics.get(&tp.topic).expect("a partition has its topic");
         let partition = topic.partitions.get(&tp.partition).expect("the partition is there");
-        let outcome = elect(partition, isr, self.unclean_allowed(&topic.name), |broker| self.image.is_active(broker));
+        let outcome =
+            elect(partition, isr, self.unclean_allowed(&topic.name), |broker| self.image.can_lead(broker, partition));
         if let Some(record) = difference(tp, partition, &outcome, recovered) {
             self.record(MetadataRecord::PartitionChangeRecord(record));
         }
@@ -55,26 +56,37 @@ impl Draft<'_> {
     /// leader or none, in a new leader epoch either way.
     pub(crate) fn leave_all(&mut self, broker: NodeId) {
         assert!(!self.image.is_active(broker), "an active broker need not leave");
-        let concerned: Vec<_> = self
-            .image
-            .partitions()
-            .filter(|(_, partition)| partition.isr.contains(&broker) || partition.leader == Some(broker))
-            .map(|(tp, partition)| (tp, without(&partition.isr, broker)))
-            .collect();
-        for (tp, isr) in concerned {
+        self.leave_where(broker, |_| true);
+    }
+
+    /// As [`Draft::leave_all`], where `concerns`.
+    pub(crate) fn leave_where(&mut self, broker: NodeId, concerns: impl Fn(&PartitionImage) -> bool) {
+        let concerned = self.image.partitions().filter(|(_, partition)| concerns(partition));
+        let concerned: Vec<TopicPartition> = concerned.map(|(tp, _)| tp).collect();
+        concerned.into_iter().for_each(|tp| self.leave(broker, tp));
+    }
+
+    /// A broker leaves one ISR, and the leadership if it has it.
+    pub(crate) fn leave(&mut self, broker: NodeId, tp: TopicPartition) {
+        let partition = self.image.partition(tp).expect("the partition is there");
+        if partition.isr.contains(&broker) || partition.leader == Some(broker) {
+            let isr = without(&partition.isr, broker);
             self.settle(tp, &isr, false);
         }
     }
 
     /// A broker became active: partitions that wait for a leader may have one now.
     pub(crate) fn elect_leaderless(&mut self) {
-        let leaderless: Vec<_> = self
-            .image
-            .partitions()
-            .filter(|(_, partition)| partition.leader.is_none())
-            .map(|(tp, partition)| (tp, partition.isr.clone()))
-            .collect();
-        for (tp, isr) in leaderless {
+        let leaderless = self.image.partitions().filter(|(_, partition)| partition.leader.is_none());
+        let leaderless: Vec<TopicPartition> = leaderless.map(|(tp, _)| tp).collect();
+        leaderless.into_iter().for_each(|tp| self.elect_if_leaderless(tp));
+    }
+
+    /// Elects a leader if there is none and somebody may lead.
+    pub(crate) fn elect_if_leaderless(&mut self, tp: TopicPartition) {
+        let partition = self.image.partition(tp).expect("the partition is there");
+        if partition.leader.is_none() {
+            let isr = partition.isr.clone();
             self.settle(tp, &isr, false);
         }
     }

@@ -1,5 +1,6 @@
 //! The metadata of a cluster as a fold of its records: the same on controllers and brokers.
 
+use crate::directory;
 use klamm_base::{NodeId, TopicPartition, Uuid};
 use klamm_wire::messages::{
     BrokerRegistrationChangeRecord, ConfigRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
@@ -53,6 +54,8 @@ pub struct BrokerImage {
     pub port: u16,
     /// Its rack.
     pub rack: Option<Str>,
+    /// Its log directories that are online (KIP-858).
+    pub log_dirs: Vec<Uuid>,
     /// May neither lead nor be in sync.
     pub fenced: bool,
     /// Asked to shut down: as fenced, but still serving.
@@ -73,6 +76,8 @@ pub struct TopicImage {
 pub struct PartitionImage {
     /// Replicas in the order of preference.
     pub replicas: Vec<NodeId>,
+    /// The log directory of each replica, in their order; empty if metadata does not say (KIP-858).
+    pub directories: Vec<Uuid>,
     /// In-sync replicas.
     pub isr: Vec<NodeId>,
     /// Leader, if there is one.
@@ -122,6 +127,29 @@ impl BrokerImage {
     /// May lead and be in sync: neither fenced nor shutting down.
     pub fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown
+    }
+
+    /// True unless the directory is one of those that metadata knows to be gone.
+    pub fn has_online_dir(&self, dir: Uuid) -> bool {
+        match dir {
+            directory::UNASSIGNED | directory::MIGRATING => true,
+            directory::LOST => false,
+            dir => self.log_dirs.is_empty() || self.log_dirs.contains(&dir),
+        }
+    }
+}
+
+impl PartitionImage {
+    /// The log directory in which metadata places the replica of this broker.
+    pub fn directory(&self, broker: NodeId) -> Uuid {
+        let at = self.replicas.iter().position(|replica| *replica == broker);
+        at.and_then(|at| self.directories.get(at)).copied().unwrap_or(directory::MIGRATING)
+    }
+
+    /// The directories, with another one for this broker's replica.
+    pub(crate) fn directories_with(&self, broker: NodeId, dir: Uuid) -> Vec<Uuid> {
+        let one = |replica: &NodeId| if *replica == broker { dir } else { self.directory(*replica) };
+        self.replicas.iter().map(one).collect()
     }
 }
 
@@ -197,6 +225,12 @@ impl MetadataImage {
         self.brokers.get(&broker).is_some_and(BrokerImage::is_active)
     }
 
+    /// True for an active broker whose directory with this partition's replica is online.
+    pub fn can_lead(&self, broker: NodeId, partition: &PartitionImage) -> bool {
+        let registered = self.brokers.get(&broker).filter(|registered| registered.is_active());
+        registered.is_some_and(|registered| registered.has_online_dir(partition.directory(broker)))
+    }
+
     fn register_broker(&mut self, record: &RegisterBrokerRecord) -> Change {
         let id = NodeId(record.broker_id);
         let (host, port) =
@@ -207,6 +241,7 @@ impl MetadataImage {
             host,
             port,
             rack: record.rack.as_ref().map(Str::detached),
+            log_dirs: record.log_dirs.clone(),
             fenced: record.fenced,
             in_controlled_shutdown: record.in_controlled_shutdown,
         };
@@ -225,6 +260,9 @@ impl MetadataImage {
         }
         if record.in_controlled_shutdown == 1 {
             broker.in_controlled_shutdown = true;
+        }
+        if !record.log_dirs.is_empty() {
+            broker.log_dirs.clone_from(&record.log_dirs);
         }
         Change::Broker(id)
     }
@@ -246,6 +284,7 @@ impl MetadataImage {
         let topic = self.topics.get_mut(&record.topic_id).expect("a partition without its topic");
         let partition = PartitionImage {
             replicas: nodes(&record.replicas),
+            directories: record.directories.clone(),
             isr: nodes(&record.isr),
             leader: node(record.leader),
             leader_epoch: record.leader_epoch,
@@ -262,6 +301,9 @@ impl MetadataImage {
         let partition = topic.partitions.get_mut(&tp.partition).expect("a change of a partition that is not there");
         if let Some(replicas) = &record.replicas {
             partition.replicas = nodes(replicas);
+        }
+        if let Some(directories) = &record.directories {
+            partition.directories.clone_from(directories);
         }
         if let Some(isr) = &record.isr {
             partition.isr = nodes(isr);

@@ -10,6 +10,8 @@
 mod brokers;
 mod config;
 mod controller;
+pub mod directory;
+mod dirs;
 mod draft;
 mod elections;
 mod image;

@@ -4,8 +4,9 @@ use klamm_base::ErrorCode;
 use klamm_wire::messages::create_topics_response::CreatableTopicResult;
 use klamm_wire::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse,
+    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, CreateTopicsRequest, CreateTopicsResponse, FetchRequest,
+    FetchResponse,
 };
 
 /// A request to the controller. Every one is answered by one [`crate::Command::Reply`] unless the process ends before.
@@ -21,6 +22,8 @@ pub enum ControllerRequest {
     CreateTopics(CreateTopicsRequest, i16),
     /// A block of producer ids (K21).
     AllocateProducerIds(AllocateProducerIdsRequest),
+    /// A broker tells in which of its directories replicas lie (KIP-858).
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
     /// An observer pulls `__cluster_metadata` (topic id 1).
     Fetch(FetchRequest),
 }
@@ -38,6 +41,8 @@ pub enum ControllerResponse {
     CreateTopics(CreateTopicsResponse),
     /// To a wish for producer ids.
     AllocateProducerIds(AllocateProducerIdsResponse),
+    /// To replicas in directories.
+    AssignReplicasToDirs(AssignReplicasToDirsResponse),
     /// To an observer.
     Fetch(FetchResponse),
 }
@@ -62,6 +67,10 @@ impl ControllerRequest {
             }
             Self::CreateTopics(request, _) => ControllerResponse::CreateTopics(refuse_topics(request, code)),
             Self::AllocateProducerIds(_) => ControllerResponse::AllocateProducerIds(AllocateProducerIdsResponse {
+                error_code,
+                ..Default::default()
+            }),
+            Self::AssignReplicasToDirs(_) => ControllerResponse::AssignReplicasToDirs(AssignReplicasToDirsResponse {
                 error_code,
                 ..Default::default()
             }),

@@ -212,10 +212,12 @@ impl Draft<'_> {
         for (index, replicas) in plan.partitions.iter().enumerate() {
             let isr: Vec<NodeId> = replicas.iter().copied().filter(|id| self.image.is_active(*id)).collect();
             let leader = isr.first().expect("an active replica was checked or placed").0;
+            let directories = replicas.iter().map(|id| self.default_dir(*id)).collect();
             self.record(MetadataRecord::PartitionRecord(PartitionRecord {
                 partition_id: index as i32,
                 topic_id,
                 replicas: ids(replicas),
+                directories,
                 isr: ids(&isr),
                 leader,
                 leader_epoch: 0,

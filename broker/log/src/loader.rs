@@ -336,8 +336,11 @@ impl Loader {
         let end = segment.end_offset();
         let may_skip = self.config.compact || self.scan.trusted;
         let in_order = header.base_offset == end || (may_skip && header.base_offset > end);
+        // No checksum covers an offset. One that no index of this segment can name was not written there.
+        let furthest = i64::from(i32::MAX) - i64::from(header.last_offset_delta);
+        let is_near = header.base_offset - segment.base_offset <= furthest;
         let epoch = header.partition_leader_epoch;
-        fits_position && in_order && epoch >= 0 && self.epochs.latest().is_none_or(|latest| epoch >= latest)
+        fits_position && in_order && is_near && epoch >= 0 && self.epochs.latest().is_none_or(|latest| epoch >= latest)
     }
 
     fn take(&mut self, batch: &Batch) {

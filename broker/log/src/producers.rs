@@ -167,6 +167,12 @@ impl Producers {
         self.by_id.iter().map(|(id, producer)| producer.entry(*id))
     }
 
+    /// Who has a transaction open.
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = i64> {
+        let open = |producer: &Producer| producer.open_txn.is_some() && !producer.is_decided;
+        self.by_id.iter().filter(move |(_, producer)| open(producer)).map(|(id, _)| *id)
+    }
+
     /// A snapshot as it stands, whatever its log holds.
     pub(crate) fn believed(guards: Guards, snapshot: &[ProducerEntry]) -> Self {
         let mut producers = Producers::new(guards);

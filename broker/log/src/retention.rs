@@ -134,10 +134,20 @@ impl Log {
         let first = self.segments[0].base_offset;
         self.earlier.transactions.forget_below(first);
         self.producers.transactions.forget_below(first);
+        self.retell_snapshot(first, now.wall_ms, out);
         self.cuts += 1;
         self.raise_log_start(now, first, cause, out);
         self.doom(&gone, now, out);
         self.check();
+    }
+
+    /// A load believes of producers what the snapshot where the log begins says. It was taken when no batch before it was cleaned:
+    /// of a transaction that it knows as open the batches, and then the marker, may be gone since.
+    fn retell_snapshot(&mut self, first: i64, wall_ms: i64, out: &mut Outbox<DiskRequest>) {
+        if self.config.compact && self.snapshots.contains(&first) {
+            let earlier = self.earlier.render(wall_ms);
+            self.write_snapshot_of(earlier, first, out);
+        }
     }
 
     /// Renames the files of segments that are no part of the log any more; they go later.

@@ -90,10 +90,15 @@ impl Log {
 
     /// What is known of producers at `offset`, the end of the log.
     fn write_snapshot(&mut self, offset: i64, wall_ms: i64, out: &mut Outbox<DiskRequest>) {
-        if self.snapshots.insert(offset) {
-            let data = self.producers.render(wall_ms);
-            self.write_file(offset, SegmentKind::ProducerSnapshot, data, out);
+        if !self.snapshots.contains(&offset) {
+            self.write_snapshot_of(self.producers.render(wall_ms), offset, out);
         }
+    }
+
+    /// The snapshot file of `offset`.
+    pub(crate) fn write_snapshot_of(&mut self, data: Bytes, offset: i64, out: &mut Outbox<DiskRequest>) {
+        self.snapshots.insert(offset);
+        self.write_file(offset, SegmentKind::ProducerSnapshot, data, out);
     }
 
     fn write_file(&mut self, base: i64, kind: SegmentKind, data: Bytes, out: &mut Outbox<DiskRequest>) {

@@ -283,6 +283,37 @@ fn a_cut_makes_a_clean_void() {
     assert!(bench.disk.list(DIR).iter().all(|name| !name.ends_with(".cleaned")));
 }
 
+/// A transaction that was aborted long ago leaves a header and a marker, by which a later clean must not judge the same producer's
+/// next records: a deletion among them would go one day, and what it deleted would be there again.
+#[test]
+fn a_transaction_that_was_aborted_before_says_nothing_of_the_next_one() {
+    let mut bench = Bench::new(CONFIG);
+    let pair = |key: &str, value: Option<usize>| [(key.to_owned(), value.map(|size| "x".repeat(size)))];
+    let by = |sequence, pair: &[(String, Option<String>)]| {
+        batch(pair, Codec::None).producer(0, 0, sequence).transactional().build()
+    };
+    let filler = |key: &str| batch(&pair(key, Some(1_500)), Codec::None).build();
+    bench.lead(1, vec![batch(&pair("deleted", Some(10)), Codec::None).build()]);
+    bench.lead(1, vec![by(0, &pair("aborted", Some(10)))]);
+    bench.lead(1, vec![marker(0, ControlType::Abort)]);
+    bench.lead(1, vec![filler("a")]);
+    bench.lead(1, vec![filler("b")]);
+    bench.flush();
+    bench.pump_all();
+    let mut checkpoint = Some(clean_all(&mut bench, None));
+    bench.lead(1, vec![by(1, &pair("deleted", None))]);
+    bench.lead(1, vec![marker(0, ControlType::Commit)]);
+    for key in ["c", "d", "e"] {
+        bench.lead(1, vec![filler(key)]);
+        bench.flush();
+        bench.pump_all();
+        checkpoint = Some(clean_all(&mut bench, checkpoint));
+        let deleted = Content::of(&mut bench).committed.into_values().filter(|(key, _)| key == "deleted");
+        assert_eq!(deleted.filter(|(_, value)| value.is_some()).count(), 0, "at {checkpoint:?}");
+        bench.now.wall_ms += RETENTION;
+    }
+}
+
 /// Where the guard is off a marker may go before the batch whose transaction it ended, of which only the header is kept.
 #[test]
 fn a_transaction_that_is_open_while_the_log_is_cleaned_can_be_ended() {

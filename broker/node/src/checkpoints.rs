@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Offsets by topic and partition.
 type Offsets = BTreeMap<(String, i32), i64>;
+/// What there is to say of a partition; `None`: nothing.
+pub(crate) type Known = ((String, i32), Option<i64>);
 
 /// What the checkpoints of one directory say.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ impl Checkpoints {
 
     /// The new content of a file; `None` if it has that already. `known` are the partitions that were asked, with `None` for
     /// those that have nothing to say; of others what was said before stays.
-    fn renew(&mut self, name: &'static str, known: Vec<((String, i32), Option<i64>)>) -> Option<String> {
+    fn renew(&mut self, name: &'static str, known: Vec<Known>) -> Option<String> {
         let is_new = !self.by_name.contains_key(name);
         let offsets = self.by_name.entry(name).or_default();
         let before = offsets.clone();
@@ -111,6 +113,21 @@ impl Node {
     /// Writes a checkpoint if it has news.
     pub(crate) fn write_checkpoint(&mut self, dir: usize, name: &'static str, cx: &mut Cx) {
         let known = self.partitions.offsets_in(dir, name);
+        self.renew_checkpoint(dir, name, known, cx);
+    }
+
+    /// What checkpoints said of the log in this place was another log's.
+    pub(crate) fn forget_checkpoints(&mut self, slot: u32, cx: &mut Cx) {
+        let place = self.partitions.slot(slot);
+        let (dir, key) = (place.dir, (place.topic().to_owned(), place.tp.partition));
+        for name in Checkpoints::NAMES {
+            if self.dirs.all[dir].checkpoints.loaded(name, &key.0, key.1).is_some() {
+                self.renew_checkpoint(dir, name, vec![(key.clone(), None)], cx);
+            }
+        }
+    }
+
+    fn renew_checkpoint(&mut self, dir: usize, name: &'static str, known: Vec<Known>, cx: &mut Cx) {
         if let Some(text) = self.dirs.all[dir].checkpoints.renew(name, known) {
             self.replace_file(dir, name, text, Step::Part, cx);
             let path = self.dirs.all[dir].path.clone();

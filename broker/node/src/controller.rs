@@ -2,6 +2,7 @@
 //! process's own broker side included.
 
 use crate::config::TOPIC;
+use crate::identity::METADATA_LOG;
 use crate::io::Token;
 use crate::node::{Cx, Node};
 use crate::request::Head;
@@ -36,7 +37,8 @@ impl Node {
         if !self.config.roles.controller {
             return;
         }
-        let dir = format!("{}/__cluster_metadata-0", self.config.log_dirs[0]);
+        self.identify_metadata_log(cx);
+        let dir = self.dirs.all[0].path(METADATA_LOG);
         let config = ControllerConfig {
             session_timeout_ms: self.config.session_timeout_ms,
             unclean_leader_election: self.config.topic.unclean,
@@ -91,6 +93,7 @@ impl Node {
             ControllerResponse::AlterPartition(body) => Answer::AlterPartition(body),
             ControllerResponse::CreateTopics(body) => Answer::CreateTopics(body),
             ControllerResponse::AllocateProducerIds(body) => Answer::AllocateProducerIds(body),
+            ControllerResponse::AssignReplicasToDirs(body) => Answer::AssignReplicasToDirs(body),
             ControllerResponse::Fetch(body) => Answer::Fetch(body),
         };
         if let Some(token) = token {

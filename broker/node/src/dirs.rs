@@ -4,8 +4,11 @@ use crate::checkpoints::Checkpoints;
 use crate::disk::DiskUse;
 use crate::io::{Command, DiskId};
 use crate::node::{Cx, Node};
+use crate::phase::Phase;
+use crate::timers::Timer;
 use bytes::Bytes;
 use klamm_base::{DiskError, DiskOp, DiskOut, DiskResult, Uuid};
+use klamm_controller::directory;
 use klamm_log::LastKnown;
 use klamm_log::format::{CleanShutdown, DirName, DirState, MetaProperties, file};
 use klamm_replica::Remembered;
@@ -24,6 +27,10 @@ pub(crate) struct LogDir {
     pub(crate) id: Uuid,
     /// Why it failed: nothing in it is served any more.
     pub(crate) failure: Option<DiskError>,
+    /// How far the word of that has come.
+    told: Told,
+    /// All that the start needs of it is read, or it failed before.
+    read: bool,
     /// The last stop was clean: its logs need no recovery.
     pub(crate) clean: bool,
     /// Broker epoch at that stop; -1 unknown.
@@ -37,10 +44,23 @@ pub(crate) struct LogDir {
     open: u32,
 }
 
+/// What the controller knows of a directory's failure (KIP-858).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    /// Nothing.
+    #[default]
+    No,
+    /// The heartbeat under way says so.
+    UnderWay,
+    Yes,
+}
+
 /// All of them, in the order of `log.dirs`.
 #[derive(Debug, Default)]
 pub(crate) struct LogDirs {
     pub(crate) all: Vec<LogDir>,
+    /// The metadata log has no `partition.metadata`.
+    pub(crate) metadata_unnamed: bool,
     /// Directories that are still being read; at the end, marks that are still being written.
     waiting: usize,
 }
@@ -66,28 +86,72 @@ pub(crate) enum Step {
     Listed,
     /// The clean mark stands, durably.
     CleanWritten,
+    /// `partition.metadata` of the metadata log was read.
+    MetadataIdentity,
+    /// `partition.metadata` of the replica in this slot was read.
+    IdentityRead(u32),
+    /// It was written and is durable.
+    Identified(u32),
 }
 
 impl LogDirs {
     /// The broker epoch that all marks of a clean stop agree on; -1 if there is none [K13].
     pub(crate) fn previous_epoch(&self) -> i64 {
-        let first = self.all.first().map_or(-1, |dir| dir.previous_epoch);
-        if self.all.iter().all(|dir| dir.previous_epoch == first) { first } else { -1 }
+        let mut epochs = self.online().map(|dir| dir.previous_epoch);
+        let first = epochs.next().unwrap_or(-1);
+        if epochs.all(|epoch| epoch == first) { first } else { -1 }
     }
 
     /// The last stop was clean in every directory.
     pub(crate) fn clean(&self) -> bool {
-        self.all.iter().all(|dir| dir.clean)
+        self.online().all(|dir| dir.clean)
     }
 
-    /// Where a partition lies, or is to lie: where it was found, or else in the directory with the fewest partitions.
-    pub(crate) fn place(&mut self, topic: &str, partition: i32) -> usize {
+    fn online(&self) -> impl Iterator<Item = &LogDir> {
+        self.all.iter().filter(|dir| dir.is_online())
+    }
+
+    /// What the controller may count on.
+    pub(crate) fn online_ids(&self) -> Vec<Uuid> {
+        self.online().map(|dir| dir.id).collect()
+    }
+
+    /// The directories that failed, for a heartbeat. One whose id was never read cannot be named; it was not registered either.
+    pub(crate) fn tell_failed(&mut self) -> Vec<Uuid> {
+        let failed = self.all.iter_mut().filter(|dir| !dir.is_online() && !directory::is_reserved(dir.id));
+        let tell = |dir: &mut LogDir| {
+            if dir.told == Told::No {
+                dir.told = Told::UnderWay;
+            }
+            dir.id
+        };
+        failed.map(tell).collect()
+    }
+
+    /// A heartbeat was answered: the controller has moved away what it can.
+    pub(crate) fn failed_are_known(&mut self) {
+        let told = self.all.iter_mut().filter(|dir| dir.told == Told::UnderWay);
+        told.for_each(|dir| dir.told = Told::Yes);
+    }
+
+    /// Some directory failed, and no heartbeat has said so.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.all.iter().any(|dir| !dir.is_online() && dir.told == Told::No)
+    }
+
+    /// Where a partition lies, or is to lie: where it was found, where metadata says, or else in the directory with the fewest
+    /// partitions. One that may lie in a directory that failed is not made anew elsewhere: then the place is that directory.
+    pub(crate) fn place(&mut self, topic: &str, partition: i32, assigned: Uuid) -> usize {
         let key = (topic.to_owned(), partition);
         if let Some(at) = self.all.iter().position(|dir| dir.found.contains(&key)) {
             return at;
         }
-        let online = self.all.iter().enumerate().filter(|(_, dir)| dir.is_online());
-        let (at, _) = online.min_by_key(|(_, dir)| dir.held).expect("a node without a directory has ended");
+        let at = self.all.iter().position(|dir| dir.id == assigned && !directory::is_reserved(assigned));
+        let failed = || self.all.iter().position(|dir| !dir.is_online() && assigned != directory::UNASSIGNED);
+        let at = at.or_else(failed).unwrap_or_else(|| {
+            let online = self.all.iter().enumerate().filter(|(_, dir)| dir.is_online());
+            online.min_by_key(|(_, dir)| dir.held).expect("a node without a directory has ended").0
+        });
         self.all[at].held += 1;
         at
     }
@@ -111,7 +175,7 @@ impl LogDir {
         Remembered { log, high_watermark: offset(file::HIGH_WATERMARKS), clean_to }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
 }
@@ -131,6 +195,9 @@ impl Node {
     }
 
     pub(crate) fn dir_disk_done(&mut self, dir: usize, step: Step, result: DiskResult, cx: &mut Cx) {
+        if !self.dirs.all[dir].is_online() && step != Step::CleanWritten {
+            return;
+        }
         match (step, result) {
             (Step::MetaRead, Err(DiskError::NotFound { .. })) => self.write_meta(dir, cx),
             (Step::MetaRead, Ok(DiskOut::Data(data))) => self.meta_read(dir, &data, cx),
@@ -139,6 +206,11 @@ impl Node {
             (Step::CheckpointRead(_), Err(DiskError::NotFound { .. })) => self.rest_read(dir, cx),
             (Step::CheckpointRead(name), Ok(DiskOut::Data(data))) => self.checkpoint_read(dir, name, &data, cx),
             (Step::Listed, Ok(DiskOut::Names(names))) => self.listed(dir, &names, cx),
+            (Step::MetadataIdentity, Err(DiskError::NotFound { .. })) => self.metadata_identity_read(None, cx),
+            (Step::MetadataIdentity, Ok(DiskOut::Data(data))) => self.metadata_identity_read(Some(&data), cx),
+            (Step::IdentityRead(slot), Err(DiskError::NotFound { .. })) => self.identity_read(slot, None, cx),
+            (Step::IdentityRead(slot), Ok(DiskOut::Data(data))) => self.identity_read(slot, Some(&data), cx),
+            (Step::Identified(slot), Ok(_)) => self.identified(slot, cx),
             (step, Err(error)) => {
                 self.dir_failed(dir, &error, cx);
                 if step == Step::CleanWritten && !self.phase.is_over() {
@@ -149,13 +221,13 @@ impl Node {
             (Step::NameSynced, Ok(_)) => self.name_synced(dir, cx),
             (Step::CleanGone, Ok(_)) => self.read_rest(dir, cx),
             (Step::CleanWritten, Ok(_)) => self.marked(cx),
-            (Step::Part | Step::MetaRead | Step::CleanRead | Step::CheckpointRead(_) | Step::Listed, Ok(_)) => {}
+            (_, Ok(_)) => {}
         }
     }
 
     /// A new directory gets its identity, durably, before anything else stands in it.
     fn write_meta(&mut self, dir: usize, cx: &mut Cx) {
-        let id = Uuid(self.draws.next_u128());
+        let id = self.new_dir_id();
         let meta = MetaProperties {
             written: String::new(),
             node_id: self.config.node.0,
@@ -167,6 +239,15 @@ impl Node {
         let path = place.path.clone();
         self.replace_file(dir, file::META_PROPERTIES, meta.to_string(), Step::Part, cx);
         self.dir_disk(dir, Step::MetaWritten, DiskOp::SyncDir { path }, cx);
+    }
+
+    fn new_dir_id(&mut self) -> Uuid {
+        loop {
+            let id = Uuid(self.draws.next_u128());
+            if !directory::is_reserved(id) {
+                return id;
+            }
+        }
     }
 
     /// What lies above the directory is no log directory: only when the directory is certainly there its name can be synced.
@@ -198,8 +279,14 @@ impl Node {
         if meta.cluster_id != *cluster {
             return self.fatal(format!("{path}: belongs to cluster {}, this is {cluster}", meta.cluster_id), cx);
         }
-        self.dirs.all[dir].id = meta.directory_id.unwrap_or_default();
-        self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx);
+        match meta.directory_id.filter(|id| !directory::is_reserved(*id)) {
+            Some(id) => {
+                self.dirs.all[dir].id = id;
+                self.read_small(dir, Step::CleanRead, file::CLEAN_SHUTDOWN, cx);
+            }
+            // From before directories had ids.
+            None => self.write_meta(dir, cx),
+        }
     }
 
     /// The mark is spent before any log is touched, so that a crash from now on counts as unclean (L18).
@@ -216,7 +303,11 @@ impl Node {
     /// Checkpoints, and what lies here.
     fn read_rest(&mut self, dir: usize, cx: &mut Cx) {
         let path = self.dirs.all[dir].path.clone();
-        self.dirs.all[dir].open = 1 + Checkpoints::NAMES.len() as u32;
+        let holds_metadata = dir == 0 && self.config.roles.controller;
+        self.dirs.all[dir].open = 1 + Checkpoints::NAMES.len() as u32 + u32::from(holds_metadata);
+        if holds_metadata {
+            self.read_metadata_identity(cx);
+        }
         for name in Checkpoints::NAMES {
             self.read_checkpoint(dir, name, 0, cx);
         }
@@ -246,15 +337,65 @@ impl Node {
         self.rest_read(dir, cx);
     }
 
-    fn rest_read(&mut self, dir: usize, cx: &mut Cx) {
+    /// One more answer of those that the start needs.
+    pub(crate) fn rest_read(&mut self, dir: usize, cx: &mut Cx) {
         let place = &mut self.dirs.all[dir];
         assert!(place.open > 0, "{}: an answer to no question", place.path);
         place.open -= 1;
         if place.open == 0 {
-            self.dirs.waiting -= 1;
-            if self.dirs.waiting == 0 {
-                self.run(cx);
-            }
+            self.dir_read(dir, cx);
+        }
+    }
+
+    /// A directory is read, or cannot be. The last one lets the node run.
+    fn dir_read(&mut self, dir: usize, cx: &mut Cx) {
+        if std::mem::replace(&mut self.dirs.all[dir].read, true) {
+            return;
+        }
+        self.dirs.waiting -= 1;
+        if self.dirs.waiting > 0 {
+            return;
+        }
+        let ids = self.dirs.online_ids();
+        match (1..ids.len()).find(|at| ids[..*at].contains(&ids[*at])) {
+            Some(at) => self.fatal(format!("two log directories have the directory.id {}", ids[at]), cx),
+            None => self.run(cx),
+        }
+    }
+
+    /// A log directory failed. Its partitions are served no more, and when none is left the process ends, as Kafka does
+    /// [L19]. The metadata log cannot be spared either. The controller gives what lay there to others; it must hear of it
+    /// within `log.dir.failure.timeout.ms`.
+    pub(crate) fn dir_failed(&mut self, dir: usize, error: &DiskError, cx: &mut Cx) {
+        let place = &mut self.dirs.all[dir];
+        if !place.is_online() {
+            return;
+        }
+        place.failure = Some(error.clone());
+        let path = place.path.clone();
+        let holds_metadata = dir == 0 && self.config.roles.controller;
+        if holds_metadata || self.dirs.online().next().is_none() {
+            return self.fatal(format!("node {}: the log directory {path} failed: {error}", self.config.node.0), cx);
+        }
+        if matches!(self.phase, Phase::Booting { .. }) {
+            // It is never registered, so nobody need be told.
+            self.dirs.all[dir].told = Told::Yes;
+            return self.dir_read(dir, cx);
+        }
+        for slot in self.partitions.in_dir(dir) {
+            self.step_replica(slot, klamm_replica::Event::DirFailed(error.clone()), cx);
+            self.clean_ended(slot, cx);
+        }
+        self.timers.set(cx.now.after_ms(self.config.housekeeping.dir_failure_ms), Timer::DirFailed);
+        self.heartbeat_soon(cx);
+    }
+
+    /// As Kafka: a broker whose controller does not know that its leaders are gone gives up all of them.
+    pub(crate) fn dir_failure_due(&mut self, cx: &mut Cx) {
+        let untold = self.dirs.all.iter().find(|dir| !dir.is_online() && dir.told != Told::Yes);
+        if let Some(LogDir { path, .. }) = untold {
+            let node = self.config.node.0;
+            self.fatal(format!("node {node}: the log directory {path} failed, and no controller could be told"), cx);
         }
     }
 
@@ -289,7 +430,7 @@ impl Node {
         self.dir_disk(dir, last, DiskOp::Rename { from: temporary, to: path }, cx);
     }
 
-    fn read_small(&mut self, dir: usize, step: Step, name: &str, cx: &mut Cx) {
+    pub(crate) fn read_small(&mut self, dir: usize, step: Step, name: &str, cx: &mut Cx) {
         let path = self.dirs.all[dir].path(name);
         self.dir_disk(dir, step, DiskOp::Read { path, position: 0, len: SMALL_FILE }, cx);
     }
@@ -312,21 +453,33 @@ mod tests {
     use super::*;
 
     fn dirs(found: [&[(&str, i32)]; 2]) -> LogDirs {
-        let dir = |found: &[(&str, i32)]| LogDir {
+        let dir = |(at, found): (usize, &[(&str, i32)])| LogDir {
+            id: Uuid(1_000 + at as u128),
             found: found.iter().map(|(topic, partition)| ((*topic).to_owned(), *partition)).collect(),
             held: found.len(),
             ..LogDir::default()
         };
-        LogDirs { all: found.into_iter().map(dir).collect(), waiting: 0 }
+        LogDirs { all: found.into_iter().enumerate().map(dir).collect(), ..LogDirs::default() }
     }
 
     #[test]
     fn a_new_partition_goes_where_the_fewest_are_and_an_old_one_stays() {
         let mut dirs = dirs([&[("a", 0), ("a", 1)], &[("b", 0)]]);
-        assert_eq!([dirs.place("a", 1), dirs.place("b", 0)], [0, 1]);
-        assert_eq!([dirs.place("c", 0), dirs.place("c", 1), dirs.place("c", 2)], [1, 0, 1]);
+        let new = directory::UNASSIGNED;
+        assert_eq!([dirs.place("a", 1, new), dirs.place("b", 0, new)], [0, 1]);
+        assert_eq!([dirs.place("c", 0, new), dirs.place("c", 1, new), dirs.place("c", 2, new)], [1, 0, 1]);
+        assert_eq!([dirs.place("d", 0, Uuid(1_000)), dirs.place("d", 1, Uuid(1_001))], [0, 1], "where metadata says");
+        assert_eq!(dirs.place("b", 0, Uuid(1_000)), 1, "but for what was found elsewhere");
+        assert_eq!(dirs.place("d", 2, Uuid(9_999)), 0, "a directory that is no more");
+    }
+
+    #[test]
+    fn what_may_lie_in_a_failed_directory_is_not_made_anew() {
+        let mut dirs = dirs([&[("a", 0), ("a", 1)], &[]]);
         dirs.all[1].failure = Some(DiskError::NoSpace { path: "data".to_owned() });
-        assert_eq!([dirs.place("d", 0), dirs.place("d", 1)], [0, 0]);
+        assert_eq!([dirs.place("d", 0, directory::UNASSIGNED), dirs.place("d", 1, Uuid(1_000))], [0, 0]);
+        assert_eq!([dirs.place("e", 0, Uuid(1_001)), dirs.place("e", 1, Uuid(9_999))], [1, 1]);
+        assert_eq!(dirs.place("a", 1, Uuid(1_001)), 0);
     }
 
     #[test]

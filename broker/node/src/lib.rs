@@ -7,6 +7,7 @@
 
 mod alter;
 mod api;
+mod assignments;
 mod checkpoints;
 mod cleaning;
 pub mod config;
@@ -14,6 +15,7 @@ mod controller;
 mod dirs;
 mod disk;
 mod fetchers;
+mod identity;
 mod io;
 mod lifecycle;
 mod metadata;

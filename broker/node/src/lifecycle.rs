@@ -97,7 +97,7 @@ impl Node {
                 max_supported_version: METADATA_VERSION,
             }],
             rack: self.config.rack.as_deref().map(Str::from),
-            log_dirs: self.dirs.all.iter().filter(|dir| dir.is_online()).map(|dir| dir.id).collect(),
+            log_dirs: self.dirs.online_ids(),
             previous_broker_epoch: self.dirs.previous_epoch(),
             ..BrokerRegistrationRequest::default()
         };
@@ -112,7 +112,7 @@ impl Node {
             current_metadata_offset: self.metadata.image.offset,
             want_fence: false,
             want_shut_down: matches!(self.phase, Phase::Draining),
-            ..BrokerHeartbeatRequest::default()
+            offline_log_dirs: self.dirs.tell_failed(),
         };
         self.say(SendUse::Heartbeat, (HEARTBEAT_VERSION, OutBody::BrokerHeartbeat(request)), cx);
     }
@@ -136,7 +136,7 @@ impl Node {
                 self.lifecycle.failures = 0;
                 self.lifecycle.broker_epoch = answer.broker_epoch;
                 self.metadata_may_be_published(cx);
-                self.next_word(self.config.heartbeat_interval_ms, cx);
+                self.next_word(self.until_heartbeat_ms(), cx);
             }
             (Some(error @ ErrorCode::InconsistentClusterId), _) => {
                 let controller = &self.config.controller_endpoint;
@@ -154,10 +154,11 @@ impl Node {
             ErrorCode::None => {
                 self.lifecycle.failures = 0;
                 self.lifecycle.unfenced = !answer.is_fenced;
+                self.dirs.failed_are_known();
                 match self.phase {
                     Phase::Draining if answer.should_shut_down => self.stop_replicas(cx),
                     Phase::Draining => self.next_word(DRAIN_MS, cx),
-                    _ => self.next_word(self.config.heartbeat_interval_ms, cx),
+                    _ => self.next_word(self.until_heartbeat_ms(), cx),
                 }
             }
             ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered => {
@@ -169,10 +170,16 @@ impl Node {
         }
     }
 
-    /// The broker's metadata reached its registration: it asks to be unfenced at once.
+    /// Something is to be said at once: the broker's metadata reached its registration, so that it may be unfenced; or a log
+    /// directory failed.
     pub(crate) fn heartbeat_soon(&mut self, cx: &mut Cx) {
         self.lifecycle.due_now();
         self.lifecycle_due(cx);
+    }
+
+    /// A directory that failed meanwhile is told at once.
+    fn until_heartbeat_ms(&self) -> u64 {
+        if self.dirs.has_untold() { 0 } else { self.config.heartbeat_interval_ms }
     }
 
     fn word_failed(&mut self, cx: &mut Cx) {

@@ -2,9 +2,10 @@
 
 use crate::alter::AlterQueue;
 use crate::api::Api;
+use crate::assignments::Assignments;
 use crate::config::NodeConfig;
 use crate::controller::ControllerHost;
-use crate::dirs::{LogDir, LogDirs};
+use crate::dirs::LogDirs;
 use crate::disk::DiskUse;
 use crate::fetchers::Fetchers;
 use crate::io::{Command, Endpoint, Event, SendError, SendId, Token};
@@ -18,7 +19,7 @@ use crate::response::{Answer, Response};
 use crate::slab::Slab;
 use crate::timers::{Timer, Timers};
 use bytes::Bytes;
-use klamm_base::{DiskError, Draws, Guards, NodeId, Now, Observe, Outbox, Uuid};
+use klamm_base::{Draws, Guards, NodeId, Now, Observe, Outbox, Uuid};
 use klamm_controller::MetadataImage;
 use klamm_wire::Str;
 
@@ -43,6 +44,7 @@ pub struct Node {
     pub(crate) cleaning: Option<u32>,
     pub(crate) fetchers: Fetchers,
     pub(crate) alters: AlterQueue,
+    pub(crate) assignments: Assignments,
     pub(crate) purgatory: Purgatory,
     pub(crate) api: Api,
     pub(crate) controller: Option<ControllerHost>,
@@ -70,6 +72,7 @@ pub(crate) enum SendUse {
     Fetch(NodeId),
     /// The slots whose ISR changes went along.
     Alter(Vec<u32>),
+    Assign,
     ProducerIds,
     /// A client's CreateTopics and the topics it names; no token when its connection ended.
     Forward(Option<Token>, Head, Vec<Str>),
@@ -98,6 +101,7 @@ impl Node {
             cleaning: None,
             fetchers: Fetchers::default(),
             alters: AlterQueue::default(),
+            assignments: Assignments::default(),
             purgatory: Purgatory::default(),
             api: Api::default(),
             controller: None,
@@ -168,6 +172,7 @@ impl Node {
             Some(SendUse::Metadata) => self.metadata_fetched(result, cx),
             Some(SendUse::Fetch(leader)) => self.replicas_fetched(leader, id.0, result, cx),
             Some(SendUse::Alter(slots)) => self.altered(&slots, result, cx),
+            Some(SendUse::Assign) => self.assigned(result, cx),
             Some(SendUse::ProducerIds) => self.producer_ids_answered(result, cx),
             Some(SendUse::Forward(token, head, names)) => self.forwarded((token, head, names), result, cx),
             Some(SendUse::AutoCreate(names)) => self.auto_created(&names),
@@ -199,6 +204,7 @@ impl Node {
             Timer::Clean => self.clean_due(cx),
             Timer::DirFailed => self.dir_failure_due(cx),
             Timer::Shutdown => self.stop_replicas(cx),
+            Timer::Assign => self.assignments.wake(),
         }
     }
 
@@ -210,6 +216,7 @@ impl Node {
         }
         self.send_fetches(cx);
         self.send_alters(cx);
+        self.send_assignments(cx);
     }
 
     /// Sends a request; the key of its [`SendUse`].
@@ -233,33 +240,6 @@ impl Node {
     pub(crate) fn fatal(&mut self, message: String, cx: &mut Cx) {
         self.phase = Phase::Failed;
         cx.out.push(Command::Fatal { message });
-    }
-
-    /// A log directory failed. Its partitions are served no more, and when none is left the process ends, as Kafka does (L19).
-    /// The metadata log cannot be spared either.
-    pub(crate) fn dir_failed(&mut self, dir: usize, error: &DiskError, cx: &mut Cx) {
-        let place = &mut self.dirs.all[dir];
-        if !place.is_online() {
-            return;
-        }
-        place.failure = Some(error.clone());
-        let path = place.path.clone();
-        let boots = matches!(self.phase, Phase::Booting { .. });
-        let holds_metadata = dir == 0 && self.config.roles.controller;
-        if boots || holds_metadata || !self.dirs.all.iter().any(LogDir::is_online) {
-            return self.fatal(format!("node {}: the log directory {path} failed: {error}", self.config.node.0), cx);
-        }
-        for slot in self.partitions.in_dir(dir) {
-            self.step_replica(slot, klamm_replica::Event::DirFailed(error.clone()), cx);
-            self.clean_ended(slot, cx);
-        }
-        self.timers.set(cx.now.after_ms(self.config.housekeeping.dir_failure_ms), Timer::DirFailed);
-    }
-
-    /// The controller cannot be told which partitions went with a directory, so the broker gives up all of them after a while,
-    /// as Kafka does when it cannot reach its controller (`log.dir.failure.timeout.ms`).
-    fn dir_failure_due(&mut self, cx: &mut Cx) {
-        self.fatal(format!("node {}: a log directory failed, and its leaders cannot be moved", self.config.node.0), cx);
     }
 
     /// Holds after every step.

@@ -1,11 +1,12 @@
 //! The replicas of this broker, by slot: a small number that stays the same while the process lives.
 
+use crate::checkpoints::Known;
 use crate::config::{NodeConfig, TopicConfig};
 use crate::io::Endpoint;
 use crate::node::{Cx, Node};
 use crate::timers::{Timer, Timers};
-use klamm_base::{NodeId, Outbox, TopicPartition};
-use klamm_controller::{MetadataImage, PartitionImage};
+use klamm_base::{NodeId, Outbox, TopicPartition, Uuid};
+use klamm_controller::{MetadataImage, PartitionImage, directory};
 use klamm_log::format::{DirName, file};
 use klamm_replica::{Command, Event, PartitionState, Replica, ReplicaConfig};
 use klamm_wire::records::Rules;
@@ -69,8 +70,8 @@ impl Partitions {
         (0..self.slots.len() as u32).filter(|slot| self.slot(*slot).dir == dir).collect()
     }
 
-    /// What a checkpoint of this directory is to say of each partition whose log is loaded; `None`: nothing.
-    pub(crate) fn offsets_in(&self, dir: usize, name: &str) -> Vec<((String, i32), Option<i64>)> {
+    /// What a checkpoint of this directory is to say of each partition whose log is loaded.
+    pub(crate) fn offsets_in(&self, dir: usize, name: &str) -> Vec<Known> {
         let loaded = |slot: &&Slot| slot.dir == dir && slot.replica.is_loaded();
         let offset = |replica: &Replica| match name {
             file::RECOVERY_POINTS => Some(replica.recovery_point()),
@@ -171,12 +172,17 @@ impl Node {
         let Some(partition) = self.metadata.image.partition(tp) else { return };
         let mine = partition.replicas.contains(&self.config.node);
         let state = state_of(&self.metadata.image, partition);
+        let assigned = partition.directory(self.config.node);
         let slot = match self.partitions.find(tp) {
             Some(slot) => slot,
-            None if mine => self.new_replica(tp, cx),
+            None if mine => self.new_replica(tp, assigned, cx),
             None => return,
         };
         let place = self.partitions.slot_mut(slot);
+        let lies_in = self.dirs.all[place.dir].id;
+        if mine && !directory::is_reserved(lies_in) {
+            self.assignments.compare(tp, lies_in, assigned);
+        }
         place.peers.clone_from(&state.replicas);
         place.backoff_until = 0;
         let leader = state.leader.filter(|leader| mine && *leader != self.config.node);
@@ -186,14 +192,13 @@ impl Node {
         self.step_replica(slot, Event::State(state), cx);
     }
 
-    fn new_replica(&mut self, tp: TopicPartition, cx: &mut Cx) -> u32 {
+    /// The replica of a partition that metadata places here, in the directory `assigned` if it says so.
+    fn new_replica(&mut self, tp: TopicPartition, assigned: Uuid, cx: &mut Cx) -> u32 {
         let name = self.metadata.image.topics[&tp.topic].name.detached();
         let topic = topic_config(&self.config, &self.metadata.image, &name);
         let config = replica_config(&self.config, tp, &topic);
-        let dir = self.dirs.place(&name, tp.partition);
-        let path = format!("{}/{}", self.dirs.all[dir].path, DirName::new(&name, tp.partition));
-        let remembered = self.dirs.all[dir].remembered(&name, tp.partition);
-        let replica = Replica::new(config, path, remembered, self.guards, self.observe.clone());
+        let dir = self.dirs.place(&name, tp.partition, assigned);
+        let replica = self.replica_in(dir, &name, config);
         let slot = Slot {
             tp,
             topic: name.to_string(),
@@ -209,9 +214,28 @@ impl Node {
         };
         let slot = self.partitions.add(slot);
         // Where its log was found is where it is, also if that directory has failed since.
-        let first = self.dirs.all[dir].failure.clone().map_or(Event::Start, Event::DirFailed);
-        self.step_replica(slot, first, cx);
+        match self.dirs.all[dir].failure.clone() {
+            Some(error) => self.step_replica(slot, Event::DirFailed(error), cx),
+            None => self.identify(slot, cx),
+        }
         slot
+    }
+
+    fn replica_in(&self, dir: usize, topic: &str, config: ReplicaConfig) -> Replica {
+        let partition = config.tp.partition;
+        let path = self.dirs.all[dir].path(&DirName::new(topic, partition).to_string());
+        let remembered = self.dirs.all[dir].remembered(topic, partition);
+        Replica::new(config, path, remembered, self.guards, self.observe.clone())
+    }
+
+    /// A replica that has not begun to load is made again, after what was remembered of its log proved to be another's.
+    pub(crate) fn remake_replica(&mut self, slot: u32, cx: &mut Cx) {
+        let place = self.partitions.slot(slot);
+        let (tp, name) = (place.tp, place.topic.clone());
+        let config = replica_config(&self.config, tp, &topic_config(&self.config, &self.metadata.image, &name));
+        let replica = self.replica_in(place.dir, &name, config);
+        self.partitions.slot_mut(slot).replica = replica;
+        self.publish_partition(tp, cx);
     }
 
     /// A topic's settings changed.

@@ -5,9 +5,10 @@ use crate::api::sent::Produce;
 use bytes::Bytes;
 use klamm_wire::ApiKey;
 use klamm_wire::messages::{
-    AllocateProducerIdsRequest, AlterPartitionRequest, ApiVersionsRequest, BrokerHeartbeatRequest,
-    BrokerRegistrationRequest, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    AllocateProducerIdsRequest, AlterPartitionRequest, ApiVersionsRequest, AssignReplicasToDirsRequest,
+    BrokerHeartbeatRequest, BrokerRegistrationRequest, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest,
 };
 use klamm_wire::{Message, RequestHeader, Str, WireError, frame};
 
@@ -47,6 +48,7 @@ pub(crate) enum Body {
     BrokerHeartbeat(BrokerHeartbeatRequest),
     AlterPartition(AlterPartitionRequest),
     AllocateProducerIds(AllocateProducerIdsRequest),
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
 }
 
 impl Request {
@@ -147,6 +149,7 @@ fn decode_body(api: ApiKey, rest: &mut Bytes, version: i16) -> Result<Body, Refu
         ApiKey::BrokerHeartbeat => Body::BrokerHeartbeat(Message::decode(rest, version)?),
         ApiKey::AlterPartition => Body::AlterPartition(Message::decode(rest, version)?),
         ApiKey::AllocateProducerIds => Body::AllocateProducerIds(Message::decode(rest, version)?),
+        ApiKey::AssignReplicasToDirs => Body::AssignReplicasToDirs(Message::decode(rest, version)?),
     })
 }
 
@@ -166,6 +169,7 @@ pub(crate) enum OutBody {
     Fetch(FetchRequest),
     AlterPartition(AlterPartitionRequest),
     AllocateProducerIds(AllocateProducerIdsRequest),
+    AssignReplicasToDirs(AssignReplicasToDirsRequest),
     CreateTopics(CreateTopicsRequest),
 }
 
@@ -186,6 +190,7 @@ impl OutRequest {
             OutBody::Fetch(body) => body.encode(&mut buf, self.version),
             OutBody::AlterPartition(body) => body.encode(&mut buf, self.version),
             OutBody::AllocateProducerIds(body) => body.encode(&mut buf, self.version),
+            OutBody::AssignReplicasToDirs(body) => body.encode(&mut buf, self.version),
             OutBody::CreateTopics(body) => body.encode(&mut buf, self.version),
         }
         frame::finish(buf)
@@ -199,6 +204,7 @@ impl OutRequest {
             OutBody::Fetch(_) => ApiKey::Fetch,
             OutBody::AlterPartition(_) => ApiKey::AlterPartition,
             OutBody::AllocateProducerIds(_) => ApiKey::AllocateProducerIds,
+            OutBody::AssignReplicasToDirs(_) => ApiKey::AssignReplicasToDirs,
             OutBody::CreateTopics(_) => ApiKey::CreateTopics,
         }
     }

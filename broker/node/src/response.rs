@@ -3,9 +3,10 @@
 use crate::request::Head;
 use bytes::Bytes;
 use klamm_wire::messages::{
-    AllocateProducerIdsResponse, AlterPartitionResponse, ApiVersionsResponse, BrokerHeartbeatResponse,
-    BrokerRegistrationResponse, CreateTopicsResponse, DeleteRecordsResponse, FetchResponse, FindCoordinatorResponse,
-    InitProducerIdResponse, ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    AllocateProducerIdsResponse, AlterPartitionResponse, ApiVersionsResponse, AssignReplicasToDirsResponse,
+    BrokerHeartbeatResponse, BrokerRegistrationResponse, CreateTopicsResponse, DeleteRecordsResponse, FetchResponse,
+    FindCoordinatorResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse,
 };
 use klamm_wire::{ApiKey, Message, WireError, frame, response_header_decode, response_header_encode};
 
@@ -35,6 +36,7 @@ pub(crate) enum Answer {
     BrokerHeartbeat(BrokerHeartbeatResponse),
     AlterPartition(AlterPartitionResponse),
     AllocateProducerIds(AllocateProducerIdsResponse),
+    AssignReplicasToDirs(AssignReplicasToDirsResponse),
 }
 
 impl Response {
@@ -60,6 +62,7 @@ impl Response {
             Answer::BrokerHeartbeat(body) => body.encode(buf, version),
             Answer::AlterPartition(body) => body.encode(buf, version),
             Answer::AllocateProducerIds(body) => body.encode(buf, version),
+            Answer::AssignReplicasToDirs(body) => body.encode(buf, version),
         }
         frame::finish(std::mem::take(buf))
     }

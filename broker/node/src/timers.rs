@@ -26,10 +26,12 @@ pub(crate) enum Timer {
     Retention,
     /// To look for a log to clean.
     Clean,
-    /// A log directory failed some time ago.
+    /// A log directory failed some time ago, and the controller should know.
     DirFailed,
     /// Controlled shutdown has waited long enough.
     Shutdown,
+    /// To tell again in which directories replicas lie, after a failure.
+    Assign,
 }
 
 /// Timers by their instant, monotonic nanoseconds. A timer may be set at several instants; firing too often is harmless.

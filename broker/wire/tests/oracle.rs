@@ -34,6 +34,7 @@ fn their(name: &str) -> Option<Their> {
         InitProducerIdRequest InitProducerIdResponse OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
         AlterPartitionRequest AlterPartitionResponse BrokerRegistrationRequest BrokerRegistrationResponse
         BrokerHeartbeatRequest BrokerHeartbeatResponse AllocateProducerIdsRequest AllocateProducerIdsResponse
+        AssignReplicasToDirsRequest AssignReplicasToDirsResponse
         LeaderChangeMessage SnapshotHeaderRecord SnapshotFooterRecord KRaftVersionRecord VotersRecord
         ConsumerProtocolSubscription ConsumerProtocolAssignment
     };

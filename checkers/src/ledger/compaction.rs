@@ -22,11 +22,19 @@ pub(crate) struct Compaction {
     vanished: BTreeSet<VersionId>,
     /// Offsets of records that some clean took.
     taken: BTreeSet<i64>,
+    /// Nodes whose checkpoint of what is clean was damaged, and the entry of that.
+    misguided: BTreeMap<u8, u32>,
 }
 
 impl Compaction {
     pub fn new(retention_ms: i64) -> Self {
-        Self { retention_ms, forms: BTreeMap::new(), vanished: BTreeSet::new(), taken: BTreeSet::new() }
+        Self {
+            retention_ms,
+            forms: BTreeMap::new(),
+            vanished: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            misguided: BTreeMap::new(),
+        }
     }
 }
 
@@ -36,6 +44,8 @@ pub(crate) struct Left {
     of: VersionId,
     /// Nothing is, not even a header.
     is_gone: bool,
+    /// Its node did not live to tell what it copied: all of it, or what some clean had left.
+    is_unsure: bool,
     /// Offsets of its records.
     kept: Vec<i64>,
     /// From when on its tombstones may go, by the wall clock of who holds it, in milliseconds.
@@ -123,9 +133,27 @@ impl Partition {
         }
     }
 
+    /// A node's checkpoint of what is clean is damaged: it may leave what it takes for clean.
+    pub(super) fn misguide_cleans(&mut self, node: NodeIndex, at: u32) {
+        if let Some(compaction) = &mut self.compaction {
+            compaction.misguided.entry(node.0).or_insert(at);
+        }
+    }
+
+    /// The entry of the damage for which a clean left what was overtaken.
+    pub(super) fn is_misguided(&self, node: NodeIndex, fault: CleanFault) -> Option<u32> {
+        let of = self.compaction.as_ref()?.misguided.get(&node.0).copied();
+        of.filter(|_| matches!(fault, CleanFault::Stays { .. }))
+    }
+
     /// True if a clean took the record at this offset.
     pub fn was_taken(&self, offset: i64) -> bool {
         self.compaction.as_ref().is_some_and(|compaction| compaction.taken.contains(&offset))
+    }
+
+    /// True if some clean left nothing of a batch: who loads such a log knows no sequence of it.
+    pub fn has_vanished(&self, id: VersionId) -> bool {
+        self.compaction.as_ref().is_some_and(|compaction| compaction.vanished.contains(&id))
     }
 
     /// True if cleans took all records of these offsets.
@@ -147,7 +175,7 @@ impl Partition {
         let Some(id) = known else { return stored };
         for id in self.skipped(node, id) {
             self.push(node, id);
-            let nothing = Left { of: id, is_gone: true, kept: Vec::new(), horizon_ms: None };
+            let nothing = Left { of: id, is_gone: true, is_unsure: false, kept: Vec::new(), horizon_ms: None };
             self.log_mut(node).left.insert(id, Arc::new(nothing));
         }
         let left = &mut self.log_mut(node).left;
@@ -206,6 +234,41 @@ impl Partition {
         (0..self.versions.len() as u32).rev().map(VersionId).filter(ends).find(|id| begins(*id))
     }
 
+    /// What a cleaned log holds from `from` on nobody told: whole batches, or what cleans left of them.
+    pub(super) fn is_unsure_from(&mut self, node: NodeIndex, from: i64) {
+        for id in self.path_within(node, from, i64::MAX) {
+            self.unsure(node, id);
+        }
+    }
+
+    /// These batches are what nobody had told of before: of what a clean left of them meanwhile nobody was told either.
+    pub(super) fn explained_late(&mut self, pieces: &[VersionId]) {
+        if self.compaction.is_none() {
+            return;
+        }
+        let hosts: Vec<NodeIndex> = self.hosts.iter().copied().map(NodeIndex).collect();
+        for node in hosts {
+            for id in pieces {
+                let base = self.version(*id).base;
+                let is_cleaned = self.log(node).is_some_and(|log| base < log.cleaned_to && log.path.contains(id));
+                if is_cleaned && !self.log_mut(node).left.contains_key(id) {
+                    self.unsure(node, *id);
+                }
+            }
+        }
+    }
+
+    fn unsure(&mut self, node: NodeIndex, id: VersionId) {
+        let kept = (self.version(id).base..=self.version(id).last).collect();
+        let left = Left { of: id, is_gone: false, is_unsure: true, kept, horizon_ms: self.first_horizon(id) };
+        self.log_mut(node).left.insert(id, Arc::new(left));
+    }
+
+    /// True if a node's log may hold something else than this batch.
+    pub(super) fn is_unsure(&self, node: NodeIndex, id: VersionId) -> bool {
+        self.log(node).and_then(|log| log.left.get(&id)).is_some_and(|left| left.is_unsure)
+    }
+
     /// True if nothing is left of a batch in a node's log.
     pub(super) fn is_gone(&self, node: NodeIndex, id: VersionId) -> bool {
         self.log(node).and_then(|log| log.left.get(&id)).is_some_and(|left| left.is_gone)
@@ -222,16 +285,23 @@ impl Partition {
         let told: BTreeMap<i64, &CleanedBatch> = clean.batches.iter().map(|it| (it.base_offset, it)).collect();
         let path = self.path_within(node, clean.from, clean.to);
         let known: BTreeSet<i64> = path.iter().map(|id| self.version(*id).base).collect();
-        let strange = told.keys().find(|base| !known.contains(base));
+        let riddles: Vec<VersionId> = path.iter().copied().filter(|id| self.version(*id).opaque).collect();
+        let in_a_riddle = |base: &i64| {
+            riddles.iter().map(|id| self.version(*id)).any(|riddle| riddle.base <= *base && *base <= riddle.last)
+        };
+        let strange = told.keys().find(|base| !known.contains(base) && !in_a_riddle(base));
         fault = fault.or(strange.map(|base| CleanFault::Strange { offset: *base }));
         for id in path {
+            if self.version(id).opaque {
+                continue;
+            }
             let found = match told.get(&self.version(id).base) {
                 Some(batch) => {
                     let found = self.judged(node, id, batch, clean, &keys, &mut removed);
                     self.take(node, id, batch);
                     found
                 }
-                None => self.stays(id, clean.end, &keys, &self.held(node, id).0),
+                None => self.stays(node, id, clean.end, &keys, &self.held(node, id).0),
             };
             fault = fault.or(found);
         }
@@ -260,10 +330,11 @@ impl Partition {
         let mut keys = LastOfKeys { by_key: BTreeMap::new(), untold: i64::MIN };
         for id in self.path_within(node, i64::MIN, end) {
             let version = self.version(id);
-            if version.keys.is_empty() {
-                keys.untold = version.last;
-            }
             let held = self.log(node).and_then(|log| log.left.get(&id));
+            if version.keys.is_empty() || held.is_some_and(|left| left.is_unsure) {
+                keys.untold = version.last;
+                continue;
+            }
             for (fact, offset) in version.keys.iter().zip(version.base..) {
                 if held.is_none_or(|left| left.kept.contains(&offset)) {
                     keys.by_key.insert(fact.key, offset);
@@ -294,10 +365,13 @@ impl Partition {
         if let Some(producer) = writer.filter(|_| batch.batch.is_none()).filter(is_last) {
             return Some(CleanFault::LastOfProducer { producer, offset: version.last });
         }
-        let (mut held, horizon_ms) = self.held(node, id);
+        if self.is_unsure(node, id) {
+            return None;
+        }
+        let (mut held, mut horizon_ms) = self.held(node, id);
         if batch.kept.iter().any(|offset| !held.contains(offset)) {
-            // A crash came before the clean that was told before.
-            held = all;
+            // A crash came before the clean that was told before: it has what some earlier one left.
+            (held, horizon_ms) = (all, self.first_horizon(id));
         }
         let gone = held.iter().copied().filter(|offset| !batch.kept.contains(offset));
         for (offset, fact) in gone.filter_map(|offset| Some((offset, self.fact(id, offset)?))) {
@@ -310,7 +384,13 @@ impl Partition {
                 None => {}
             }
         }
-        self.wrong_horizon(id, batch, clean).or_else(|| self.stays(id, clean.end, keys, &batch.kept))
+        self.wrong_horizon(id, batch, clean).or_else(|| self.stays(node, id, clean.end, keys, &batch.kept))
+    }
+
+    /// The earliest horizon that any clean gave a batch.
+    fn first_horizon(&self, id: VersionId) -> Option<i64> {
+        let forms = self.compaction.iter().flat_map(|compaction| compaction.forms.values());
+        forms.filter(|left| left.of == id).filter_map(|left| left.horizon_ms).min()
     }
 
     /// What was told of the record at this offset.
@@ -321,7 +401,10 @@ impl Partition {
     }
 
     /// The first record of a batch that a later one overtook, and that is left.
-    fn stays(&self, id: VersionId, end: i64, keys: &LastOfKeys, left: &[i64]) -> Option<CleanFault> {
+    fn stays(&self, node: NodeIndex, id: VersionId, end: i64, keys: &LastOfKeys, left: &[i64]) -> Option<CleanFault> {
+        if self.is_unsure(node, id) {
+            return None;
+        }
         let overtaken = |offset: &i64| {
             *offset < end && self.fact(id, *offset).is_some_and(|fact| keys.is_overtaken(*offset, fact) == Some(true))
         };
@@ -348,6 +431,7 @@ impl Partition {
         let left = Arc::new(Left {
             of: id,
             is_gone: batch.batch.is_none(),
+            is_unsure: false,
             kept: batch.kept.clone(),
             horizon_ms: batch.horizon_ms,
         });

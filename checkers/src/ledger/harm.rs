@@ -70,6 +70,8 @@ impl Beside {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub at: u32,
+    /// The entry at which the process began that loads.
+    pub began: u32,
     /// The entry at which the machine lost power since the load before.
     pub power_lost: Option<u32>,
     /// It begins elsewhere than it was told to.
@@ -258,6 +260,18 @@ impl Partition {
         }
     }
 
+    /// The file that says whose a directory is says something else than was written: its log is not loaded, and begins anew.
+    pub fn misname(&mut self, node: NodeIndex, damage: Damage, at: (u32, u64)) {
+        let kind = match damage {
+            Damage::Partial | Damage::Removed | Damage::NamesNotDurable => return,
+            Damage::NotDurable => HarmKind::Undurable,
+            _ => HarmKind::Gone,
+        };
+        if self.log(node).is_some() {
+            self.harms.push(Harm::new(node, kind, (i64::MIN, i64::MAX), at));
+        }
+    }
+
     /// The device under a node was wiped in the life that loaded this copy, or in a later one: whatever that life took for
     /// there, or wrote since into directories that are gone, the next one need not find.
     pub fn gone(&mut self, node: NodeIndex, at: u32, at_ns: u64) {
@@ -351,6 +365,7 @@ impl Partition {
     /// stands where no later load need find it.
     pub fn loaded_anew(&mut self, node: NodeIndex, end: i64, load: Load, differs: bool) {
         let start = self.log(node).map_or(0, |log| log.start);
+        let gaps = self.compaction.is_some();
         for harm in self.harms.iter_mut().filter(|harm| harm.is_on(node)) {
             if differs && harm.kind == HarmKind::Shown(Damage::Misread) {
                 (harm.kind, harm.to) = (HarmKind::Fed, i64::MAX);
@@ -361,7 +376,8 @@ impl Partition {
             }
             // Power took what it could. A load looks at no checksum of what it believes to be synced: it may show later.
             let taken = harm.kind == HarmKind::Undurable && load.lost_after(harm.at);
-            let of_bytes = harm.to != i64::MAX || harm.pending.is_some();
+            // Where a clean may leave gaps a load takes a segment that is lost for one of them.
+            let of_bytes = harm.to != i64::MAX || harm.pending.is_some() || gaps;
             if taken && of_bytes && harm.from < end && harm.to > start {
                 harm.kind = HarmKind::Shown(Damage::NotDurable);
                 continue;
@@ -375,7 +391,9 @@ impl Partition {
                 continue;
             }
             let over = match harm.kind {
-                HarmKind::Gone | HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
+                // What was damaged under a process only the next one finds so.
+                HarmKind::Gone => harm.at < load.began,
+                HarmKind::Frame | HarmKind::Shown(Damage::Misread) => true,
                 HarmKind::Undurable => taken || harm.from >= end,
                 HarmKind::Shown(_) | HarmKind::Hidden(_) | HarmKind::Fed => harm.from >= end,
                 HarmKind::Begin(_) => shows(harm, load),
@@ -441,6 +459,16 @@ impl Partition {
             _ => false,
         };
         self.harms.iter().filter(|harm| harm.is_on(node) && harm.from <= last).find(tells).copied()
+    }
+
+    /// Why nobody can tell whether a member holds a version: it was loaded with damaged batches before that place, so the digest of
+    /// its log does not tell what stands there.
+    pub fn harm_of_riddle(&self, node: NodeIndex, id: VersionId) -> Option<Harm> {
+        let (base, loaded) = (self.version(id).base, self.log(node)?.loaded);
+        self.covering(node, base).filter(|found| self.version(*found).opaque)?;
+        let of_bytes = |harm: &&Harm| matches!(harm.kind, HarmKind::Shown(_) | HarmKind::Hidden(_));
+        let tells = |harm: &&Harm| of_bytes(harm) && harm.at < loaded && harm.from <= base;
+        self.harms.iter().filter(|harm| harm.is_on(node)).find(tells).copied()
     }
 
     /// What this replica was fed, or lost, before: it may have to cut what others hold as committed.

@@ -10,6 +10,7 @@ mod producers;
 mod reload;
 mod slots;
 mod starts;
+mod told;
 mod witnesses;
 
 pub(crate) use clients::{Client, Sending, Sent, Word};
@@ -21,13 +22,13 @@ pub(crate) use loss::{Cause, Decision, Setting};
 pub(crate) use partition::{Changes, Partition};
 pub(crate) use slots::Slots;
 pub(crate) use starts::{StartFault, TooEarly};
-use witnesses::{Astray, Witnesses};
+use witnesses::Witnesses;
 
 use crate::nodes::{NodeIndex, NodeNames, NodeSet, node_of};
 use crate::{Counts, Damage, Entry, Event, Party, Phase, World};
 use compaction::Clean;
 use klamm_base::{ClientId, ClientRecord, NodeId, Observation, Outcome, Source, TopicPartition, Uuid};
-use partition::{Final, Stored};
+use partition::Stored;
 use starts::{Check, Limits};
 use std::collections::BTreeMap;
 
@@ -46,6 +47,8 @@ pub(crate) struct Topic {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Machine {
     pub incarnation: u32,
+    /// Entry at which its process began.
+    pub began: u32,
     pub powered_off: u32,
     pub wiped: u32,
     /// The world ended its process and has not started it again. One that ended by itself should run.
@@ -63,6 +66,11 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// Another life of its process begins.
+    fn started(&mut self, at: u32) {
+        (self.incarnation, self.began) = (self.incarnation + 1, at);
+    }
+
     fn note(&mut self, at: u32, world: &World) {
         match world {
             World::ClockSet { offset_ms, .. } if *offset_ms != 0 => self.clock_off = Some(at),
@@ -370,6 +378,15 @@ impl Ledger {
         if is_own && !matches!(kind, Damage::Removed | Damage::Wiped) {
             self.unfit.insert(node.0, (at, kind));
         }
+        let at_now = (at, self.now_ns);
+        let concerned = self.parts.iter_mut().filter(|part| only.is_none_or(|tp| tp == part.tp));
+        match file.trim_end_matches(".tmp") {
+            "partition.metadata" if only.is_some() => {
+                return concerned.for_each(|part| part.misname(node, kind, at_now));
+            }
+            "cleaner-offset-checkpoint" => return concerned.for_each(|part| part.misguide_cleans(node, at)),
+            _ => {}
+        }
         let Some(beside) = Beside::of(file, kind) else { return };
         for part in self.parts.iter_mut().filter(|part| only.is_none_or(|tp| tp == part.tp)) {
             part.misguide(node, beside, kind, (at, self.now_ns));
@@ -382,7 +399,7 @@ impl Ledger {
         (kind != Damage::NotDurable || self.machine(node).powered_off > at).then_some(at)
     }
 
-    /// `orders-0`
+    /// The partition whose log this directory holds, by its name: `orders-0`. None where the topic is not made yet.
     fn tp_of(&self, directory: &str) -> Option<TopicPartition> {
         if directory == "__cluster_metadata-0" {
             return Some(TopicPartition::METADATA);
@@ -441,7 +458,7 @@ impl Ledger {
     fn stack(&mut self, at: u32, node: NodeIndex, observation: &Observation) -> Effect {
         match observation {
             Observation::NodeStarted { .. } => {
-                self.machines[node.0 as usize].incarnation += 1;
+                self.machines[node.0 as usize].started(at);
                 Effect::Nothing
             }
             Observation::Appended {
@@ -550,6 +567,7 @@ impl Ledger {
         let partition = &mut self.parts[part];
         let (removed, fault) = partition.cleaned(node, clean);
         let harm = fault.and_then(|_| partition.harm_of_start(node, self.now_ns)).map(|harm| harm.at);
+        let harm = harm.or_else(|| partition.is_misguided(node, fault?));
         // By a clock that runs ahead a producer has been silent for too long.
         let clock = clock.filter(|_| matches!(fault, Some(CleanFault::LastOfProducer { .. })));
         Effect::Cleaned { part, node, removed, fault, excuse: harm.or(clock) }
@@ -570,7 +588,7 @@ impl Ledger {
         if let Some((_, at, at_ns)) = machine.device_wiped.filter(|(wiped, ..)| *wiped >= life) {
             partition.gone(node, at, at_ns);
         }
-        let load = Load { at, power_lost: lost_at, moved: start != starts, flushed };
+        let load = Load { at, began: machine.began, power_lost: lost_at, moved: start != starts, flushed };
         let harm = partition.harm_of_load(node, load);
         let harmed = harm.map(|harm| (harm.from, harm.at));
         let before = Before { known, start: starts, end: was, flushed, power_lost, harmed };
@@ -685,124 +703,6 @@ impl Ledger {
                 }
             }
             _ => Effect::Nothing,
-        }
-    }
-
-    fn client(&mut self, at: u32, client: ClientId, observation: &Observation) -> Effect {
-        match observation {
-            Observation::ClientStarted { name, kind } => {
-                let began = Client { name: name.clone(), kind: *kind, sessions: Vec::new() };
-                self.clients.insert(client, began);
-                Effect::Nothing
-            }
-            Observation::ProducerIdLearned { .. } => {
-                if let Some(known) = self.clients.get_mut(&client) {
-                    known.sessions.push(at);
-                }
-                Effect::Nothing
-            }
-            Observation::Invoked { tp, record } => {
-                let part = self.part(*tp);
-                let sending = self.parts[part].sendings.entry(record.client).or_default();
-                sending.at(record.number).invoked = at;
-                sending.pending += 1;
-                Effect::Nothing
-            }
-            Observation::Ended { tp, record, outcome } => self.ended(at, *tp, *record, *outcome),
-            Observation::Read { tp, offset, records, finally } => {
-                let part = self.part(*tp);
-                self.counts.read += records.len() as u64;
-                let astray = self.astray(at, client, part, (*offset, records.len()), *finally);
-                // What the reader does behind the end of this partition's reading is no part of it.
-                if *finally && self.parts[part].finally.is_none() {
-                    self.parts[part].finally_astray = astray;
-                }
-                if astray.is_none() {
-                    self.read(at, part, *offset, records, *finally);
-                }
-                Effect::Read { part, astray: astray.map(|astray| astray.cause) }
-            }
-            Observation::Positioned { tp, offset } => {
-                let part = self.part(*tp);
-                self.witnesses.positioned(client, part, *offset);
-                Effect::Read { part, astray: None }
-            }
-            Observation::FinallyRead { tp, log_start, log_end, complete } => {
-                let part = self.part(*tp);
-                let (start, end) = (*log_start, *log_end);
-                // Of a cluster that is not at rest a reading shows what is there, and not what is gone.
-                let complete = *complete && self.rested != Some(false);
-                self.parts[part].finally = Some(Final { start, end, complete, at });
-                self.parts[part].finally_began.get_or_insert(at);
-                Effect::Nothing
-            }
-            _ => Effect::Nothing,
-        }
-    }
-
-    fn ended(&mut self, at: u32, tp: TopicPartition, record: ClientRecord, outcome: Outcome) -> Effect {
-        let part = self.part(tp);
-        let partition = &mut self.parts[part];
-        let sending = partition.sendings.entry(record.client).or_default();
-        sending.at(record.number).ended = Some((at, outcome));
-        sending.pending = sending.pending.saturating_sub(1);
-        let mut stored = (None, None);
-        match outcome {
-            Outcome::Acked(offset) => {
-                self.counts.acked += 1;
-                let slot = partition.slots.at(offset);
-                slot.acked = Word::of(Some(record));
-                stored = slot.tell();
-            }
-            Outcome::Refused(_) => self.counts.refused += 1,
-            Outcome::Unknown(_) => self.counts.unknown += 1,
-            Outcome::Sent => self.counts.sent += 1,
-        }
-        Effect::Ended { part, record, outcome, stored }
-    }
-
-    /// What led a consumer elsewhere than to its position, if damage or a spoilt frame did: from then on, until it is set anew,
-    /// it is no witness of what stands at which offset.
-    fn astray(
-        &mut self,
-        at: u32,
-        client: ClientId,
-        part: usize,
-        (offset, len): (i64, usize),
-        finally: bool,
-    ) -> Option<Astray> {
-        let position = self.witnesses.read_on(client, part, offset.saturating_add(len as i64));
-        if let Some(position) = position.filter(|position| *position != offset) {
-            let name = self.clients.get(&client).map_or("", |client| client.name.as_str());
-            let frame = self.witnesses.misled_lately(name, self.now_ns);
-            let harm = || self.parts[part].harm_met(position, at, finally).map(|harm| harm.at);
-            if let Some(cause) = frame.or_else(harm) {
-                self.witnesses.lead_astray(client, part, Astray { cause, from: position });
-            }
-        }
-        self.witnesses.astray(client, part)
-    }
-
-    /// Notes what was read where nothing was read before; a second reading is compared by the property that cares.
-    fn read(&mut self, at: u32, part: usize, offset: i64, records: &[Option<ClientRecord>], finally: bool) {
-        let partition = &mut self.parts[part];
-        if finally {
-            partition.finally_began.get_or_insert(at);
-        }
-        for (step, record) in records.iter().enumerate() {
-            let offset = offset.saturating_add(step as i64);
-            let word = Word::of(*record);
-            let slot = partition.slots.at(offset);
-            if !slot.read.seen() {
-                (slot.read, slot.read_at) = (word, at);
-            }
-            if finally && !slot.last.seen() {
-                (slot.last, slot.last_at) = (word, at);
-                if let Some(record) = record {
-                    let sent = partition.sendings.entry(record.client).or_default().at(record.number);
-                    sent.stands = sent.stands.or(Some(offset));
-                }
-            }
         }
     }
 }

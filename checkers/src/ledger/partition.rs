@@ -267,7 +267,7 @@ impl Partition {
         let log = self.log_mut(node);
         let (tip, start) = (log.path.last().copied(), log.start);
         let root = tip.map_or(start, |tip| self.version(tip).root);
-        let known = self.child(tip, stored).or_else(|| self.first_in_the_middle(tip, stored));
+        let known = self.child(tip, stored).or_else(|| self.first_in_the_middle(node, tip, stored));
         let (id, fresh) = match known {
             Some(id) => (id, false),
             None => {
@@ -318,12 +318,14 @@ impl Partition {
     }
 
     /// What a log that begins in the middle begins with stands in another one too.
-    fn first_in_the_middle(&mut self, tip: Option<VersionId>, stored: Stored) -> Option<VersionId> {
+    fn first_in_the_middle(&mut self, node: NodeIndex, tip: Option<VersionId>, stored: Stored) -> Option<VersionId> {
         let id = *self.places.get(&(stored.base, stored.epoch))?;
         let there = self.version(id);
         let same = there.batch == stored.batch && there.last == stored.last;
         // One of the two logs begins with it, so what stands before it only the other one tells; or where they part is deleted.
         let fits = tip.is_none() || (there.parent.is_none() && there.root > 0 && tip != Some(id));
+        // All that stood before it in this log was deleted.
+        let fits = fits || self.log(node).is_some_and(|log| log.starts.now == stored.base);
         if !same || !(fits || self.part_below_a_start(tip, there.parent)) {
             return None;
         }
@@ -549,6 +551,7 @@ impl Partition {
         if let Some(at) = self.line.iter().position(|id| *id == riddle) {
             self.line.splice(at..=at, pieces.iter().copied());
         }
+        self.explained_late(pieces);
         let tip = pieces[pieces.len() - 1];
         self.adopt_children(riddle, tip);
         if self.version(riddle).digest != self.version(tip).digest {

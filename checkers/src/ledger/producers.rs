@@ -29,8 +29,9 @@ impl Partition {
     /// True if nothing that nobody told of stands in a node's log above this offset.
     fn is_told(&self, node: NodeIndex, offset: i64) -> bool {
         let Some(log) = self.log(node) else { return false };
-        let opaque = |id: &VersionId| self.version(*id).opaque;
-        self.opaque.is_empty() || !log.path.iter().rev().take_while(|id| self.version(**id).last > offset).any(opaque)
+        let opaque = |id: &VersionId| self.version(*id).opaque || self.is_unsure(node, *id);
+        self.opaque.is_empty() && log.left.is_empty()
+            || !log.path.iter().rev().take_while(|id| self.version(**id).last > offset).any(opaque)
     }
 
     /// What a log deleted from its front it may forget.
@@ -68,7 +69,7 @@ impl Partition {
     pub fn remembers_wrongly(&mut self, node: NodeIndex, told: &[ProducerFact]) -> Option<i64> {
         self.relearn(node);
         let log = self.log(node)?;
-        if log.path.iter().any(|id| self.version(*id).opaque) {
+        if log.path.iter().any(|id| self.version(*id).opaque || self.is_unsure(node, *id)) {
             return None;
         }
         let (whole, known) = (log.start == 0, self.tails(node, |_| true));

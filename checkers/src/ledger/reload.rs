@@ -18,7 +18,7 @@ impl Partition {
         log.loaded = at;
         log.mark = None;
         log.leads = false;
-        if !log.may_begin_at(start, start == end) {
+        if !log.may_begin_at(start) {
             return self.restart_elsewhere(node, (start, end, digest), at, removed);
         }
         let began = std::mem::replace(&mut log.starts.now, start);
@@ -31,8 +31,13 @@ impl Partition {
             self.pop(node, end, removed);
             return Reload::Prefix;
         }
-        if let Some(tip) = self.known(start, end, digest).or_else(|| self.follows_cleaned(node, end)) {
+        if let Some(tip) = self.known(start, end, digest).or_else(|| self.undone(node, start, end)) {
             self.adopt(node, tip, removed);
+            return Reload::Known;
+        }
+        if let Some(tip) = self.follows_cleaned(node, end) {
+            self.adopt(node, tip, removed);
+            self.is_unsure_from(node, before);
             return Reload::Known;
         }
         self.pop(node, end, removed);
@@ -73,6 +78,15 @@ impl Partition {
         let ids = (0..self.versions.len() as u32).rev().map(VersionId);
         let mut ending = ids.filter(|id| self.version(*id).last.saturating_add(1) == end);
         ending.find(|id| self.digest_from(*id, start) == Some(digest))
+    }
+
+    /// The version with which a log ended that began anew since, if nobody can tell its digest: that beginning anew may not have
+    /// reached the disk. Where it cannot be told, the end decides.
+    fn undone(&self, node: NodeIndex, start: i64, end: i64) -> Option<VersionId> {
+        self.log(node).filter(|log| log.starts.anew)?;
+        let ids = (0..self.versions.len() as u32).rev().map(VersionId);
+        let mut ending = ids.filter(|id| self.version(*id).last.saturating_add(1) == end);
+        ending.find(|id| self.version(*id).held.contains(node) && self.digest_from(*id, start).is_none())
     }
 
     /// The digest of a log that begins at `start` and ends with this version: over the batches from the one that holds `start`

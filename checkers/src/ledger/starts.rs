@@ -94,12 +94,12 @@ impl LogModel {
     }
 
     /// True if a load may find the log's beginning there: where it was told to be; or, as a start is checkpointed now and then
-    /// and segments are deleted one by one, where it was told to be earlier, or where a segment begins below. An empty log may
-    /// also begin where it once did before it began anew: that checkpoint is replaced after the log itself.
-    pub fn may_begin_at(&self, start: i64, empty: bool) -> bool {
+    /// and segments are deleted one by one, where it was told to be earlier, or where a segment begins below. One that began
+    /// anew may begin where it did before: not all of that may have reached the disk.
+    pub fn may_begin_at(&self, start: i64) -> bool {
         let begins = |start: i64| self.place_of(start).is_some_and(|place| place.begins_segment_at(start));
         let earlier = start < self.starts.now && (self.starts.told.contains(&start) || begins(start));
-        let before = empty && self.starts.told.last() == Some(&start);
+        let before = self.starts.anew && self.starts.told.contains(&start);
         start == self.start || start == self.starts.now || (self.start < start && earlier) || before
     }
 }

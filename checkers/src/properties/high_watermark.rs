@@ -181,7 +181,8 @@ impl HighWatermark {
         let mut lacking = NodeSet::default();
         let absent = members.minus(held).iter().filter(|member| !partition.holds(*member, version));
         for member in absent {
-            match partition.harm_of_copy(member, version, ledger.now_ns()) {
+            let harm = partition.harm_of_copy(member, version, ledger.now_ns());
+            match harm.or_else(|| partition.harm_of_riddle(member, version)) {
                 Some(harm) => self.excuse(partition, part, version, harm),
                 None => lacking.insert(member),
             }
@@ -249,6 +250,11 @@ fn ahead(partition: &Partition, tip: VersionId, to: i64) -> bool {
     let version = partition.version(tip);
     // Where the leader's log has begun since, nobody compares: the follower takes up that start next.
     if version.last < partition.gone_below {
+        return false;
+    }
+    // A replica that read wrongly may stand in the middle of a batch, and its leader's high watermark with it.
+    let led = partition.led.and_then(|(leader, _)| Some((leader, partition.log(leader)?.mark?)));
+    if led.is_some_and(|(leader, mark)| mark.as_leader && to <= mark.to && partition.holds(leader, tip)) {
         return false;
     }
     let unknown = version.opaque || version.root != 0;

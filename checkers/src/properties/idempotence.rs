@@ -4,7 +4,7 @@ use super::{Breaches, Excuses, Judge, conclude_with};
 use crate::ledger::{Effect, Ledger, Partition, Sending, VersionId};
 use crate::words::{Telling, span};
 use crate::{Entry, Event, Fact, Property, Verdict, Witness};
-use klamm_base::{ClientId, ClientRecord, Observation, Outcome};
+use klamm_base::{ClientId, ClientRecord, Observation, Outcome, Sequences};
 
 pub(crate) const PROPERTY: Property = Property {
     name: "idempotence",
@@ -16,9 +16,13 @@ pub(crate) const PROPERTY: Property = Property {
                   at two offsets) and by the final reading. Excused: a new producer id or epoch while the record was in flight, \
                   and partitions that lost committed records, with them the memory of sequences; a record on whose producer's \
                   connections a frame arrived other than it was sent while it was in flight; a record whose first copy was deleted by rule \
-                  (retention, DeleteRecords), with which a replica that begins anew loses the memory of its sequences.",
+                  (retention, DeleteRecords, compaction), with which a replica that begins anew loses the memory of its sequences, or that was in \
+                  flight behind such a one, or behind one that is no more among the last five: its producer is told 45 for that one and begins a new epoch with both (KIP-360).",
     rules: &[RULE],
 };
+
+/// `max.in.flight.requests.per.connection` of an idempotent producer.
+const IN_FLIGHT_MOST: usize = 5;
 
 const RULE: &str = "An idempotent producer's records are in the log exactly once, in sequence, without a gap.";
 
@@ -127,11 +131,29 @@ fn batches(ledger: &Ledger, part: usize, found: &mut Found) {
         let (one, two) = (pair[0].1, pair[1].1);
         let writer = writer(partition, one).or_else(|| writer(partition, two));
         let judged = writer.filter(|record| idempotent(ledger, record.client) && !renewed(ledger, partition, *record));
-        if let Some(record) = judged {
+        if let Some(record) = judged.filter(|_| !begun_anew(partition, one, two)) {
             let offset = Some(partition.version(two).base);
             found.note(ledger, (part, record), offset, Breach::Batch { part, one, two });
         }
     }
+}
+
+/// Whether a batch stands a second time because its producer had to begin a new epoch: of a batch that was in flight before it
+/// nobody was told, and that one was deleted by rule, with it the memory of its sequence, or it is older than the five that
+/// leaders remember (KIP-360).
+fn begun_anew(partition: &Partition, one: VersionId, two: VersionId) -> bool {
+    let (first, again) = (partition.version(one).producer, partition.version(two).producer);
+    let later = |(first, again): (Sequences, Sequences)| {
+        first.producer_id == again.producer_id && first.producer_epoch < again.producer_epoch
+    };
+    let before = |id: &VersionId| partition.version(*id).prior;
+    let untold = |id: &VersionId| !partition.slots.get(partition.version(*id).base).acked.seen();
+    let gone = |id: VersionId| partition.is_buried(id, partition.version(id).base) || partition.has_vanished(id);
+    // A leader remembers the last five batches of a producer, and new ones went to the next leader while these waited for the old.
+    let behind = |id: VersionId| std::iter::successors(before(&two), before).take_while(move |later| *later != id);
+    let forgotten = |id: VersionId| behind(id).take(IN_FLIGHT_MOST).count() == IN_FLIGHT_MOST;
+    let in_flight = std::iter::successors(before(&one), before).take_while(untold).take(IN_FLIGHT_MOST);
+    first.zip(again).is_some_and(later) && in_flight.into_iter().any(|id| gone(id) || forgotten(id))
 }
 
 /// A record of a batch, as far as anybody was told of one.
@@ -149,7 +171,9 @@ fn records(ledger: &Ledger, part: usize, found: &mut Found) {
         let Some(one) = stands.filter(|stands| *stands != offset) else { continue };
         // Where an acknowledged record does not stand in its own place, the loss of that one is the finding.
         let displaced = slot.acked.seen() && slot.acked != slot.last;
-        if !displaced && idempotent(ledger, record.client) && !renewed(ledger, partition, record) {
+        let copies = partition.standing(one).zip(partition.standing(offset));
+        let anew = || copies.is_some_and(|(one, two)| begun_anew(partition, one, two));
+        if !displaced && idempotent(ledger, record.client) && !renewed(ledger, partition, record) && !anew() {
             let breach = Breach::Record { part, record, one, two: offset, at: slot.last_at };
             found.note(ledger, (part, record), Some(offset), breach);
         }

@@ -2,8 +2,8 @@
 #![allow(dead_code)]
 
 use klamm_base::{
-    ClientId, ClientKind, ClientRecord, Election, ErrorCode, NodeId, Observation, Outcome, ProducerFact, SegmentFact,
-    Sequences, Source, StartCause, TopicPartition, TruncationCause, Uuid, chain,
+    CleanedBatch, ClientId, ClientKind, ClientRecord, Election, ErrorCode, KeyFact, NodeId, Observation, Outcome,
+    ProducerFact, SegmentFact, Sequences, Source, StartCause, TopicPartition, TruncationCause, Uuid, chain,
 };
 use klamm_checkers::{Damage, Event, History, Party, Report, Standing, World, judge};
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct Batch {
     pub producer: Option<Sequences>,
     /// Its greatest timestamp, milliseconds; -1: it has none.
     pub stamp: i64,
+    /// Keys of its records, if its topic is compacted.
+    pub keys: Vec<KeyFact>,
 }
 
 impl Batch {
@@ -220,7 +222,7 @@ impl Story {
 
     pub fn batch(&mut self, records: Vec<ClientRecord>) -> Batch {
         self.next_batch += 1;
-        Batch { base: 0, epoch: 0, id: self.next_batch, records, producer: None, stamp: -1 }
+        Batch { base: 0, epoch: 0, id: self.next_batch, records, producer: None, stamp: -1, keys: Vec::new() }
     }
 
     /// A producer with a sequence writes one record, which all in sync have then.
@@ -251,7 +253,7 @@ impl Story {
 
     pub fn store(&mut self, node: i32, batch: Batch, as_leader: bool) {
         let (base_offset, last_offset, leader_epoch, id) = (batch.base, batch.last(), batch.epoch, batch.id);
-        let (producer, max_timestamp) = (batch.producer, batch.stamp);
+        let (producer, max_timestamp, keys) = (batch.producer, batch.stamp, batch.keys.clone());
         let log = self.logs.entry(node).or_default();
         let rolled = self.rolls.get(&node).and_then(|rolls| rolls.last()).map_or(0, |roll| *roll);
         let (position, bytes) = (BATCH * (log.len() - rolled.min(log.len())) as u32, BATCH);
@@ -260,7 +262,7 @@ impl Story {
         self.node(
             node,
             Observation::Appended {
-                keys: Vec::new(),
+                keys,
                 tp,
                 base_offset,
                 last_offset,
@@ -348,6 +350,26 @@ impl Story {
         self.answer(self.leader, self.epoch, &batch, false);
         self.acked(&batch);
         batch
+    }
+
+    /// Writes a batch with these keys; a negative one is a tombstone. `sequence`: of the producer with a sequence.
+    pub fn produce_keyed(&mut self, keys: &[i64], sequence: Option<i32>) -> Batch {
+        let records = self.invoke(P, keys.len() as u32);
+        let fact = |key: &i64| KeyFact { key: key.unsigned_abs(), tombstone: *key < 0 };
+        let told = |first| Sequences { producer_id: 5, producer_epoch: 0, first, last: first + keys.len() as i32 - 1 };
+        let batch = self.batch(records);
+        let batch = Batch { keys: keys.iter().map(fact).collect(), producer: sequence.map(told), ..batch };
+        let batch = self.append(self.leader, self.epoch, batch);
+        self.commit();
+        self.answer(self.leader, self.epoch, &batch, false);
+        self.acked(&batch);
+        batch
+    }
+
+    /// A node cleans all below `end`: these batches are not what they were.
+    pub fn clean(&mut self, node: i32, end: i64, batches: Vec<CleanedBatch>) -> usize {
+        let wall_ms = self.wall_ms() + 1;
+        self.node(node, Observation::LogCleaned { tp: TP, from: 0, to: end, end, wall_ms, batches })
     }
 
     /// The in-sync followers catch up, the high watermark follows; theirs lag behind by one fetch.
@@ -556,4 +578,22 @@ impl Story {
 
 pub fn nodes(ids: &[i32]) -> Vec<NodeId> {
     ids.iter().copied().map(NodeId).collect()
+}
+
+/// Three batches of two records each on all three nodes; node 3 is out of the ISR.
+pub fn three_batches() -> Story {
+    let mut story = Story::new(SAFE);
+    (0..3).for_each(|_| drop(story.produce(2)));
+    story.change_isr(&[1, 2]);
+    story
+}
+
+/// Three segments of a batch of two records each on all three nodes.
+pub fn three_segments() -> Story {
+    let mut story = Story::new(SAFE);
+    for _ in 0..3 {
+        story.produce(2);
+        (1..=3).for_each(|node| story.roll(node));
+    }
+    story
 }

@@ -51,6 +51,21 @@ impl Recording {
         self.lock().push(at_ns, Event::World(told));
     }
 
+    /// True if a fault of its disk struck an operation of this node since it was started last.
+    pub fn disk_struck(&self, node: NodeId) -> bool {
+        let of_it = |told: &Told| match told {
+            Told::DiskFault { node: of, phase: Phase::Struck, .. } if *of == node => Some(true),
+            Told::HostStarted { node: of } | Told::Restarted { node: of } if *of == node => Some(false),
+            _ => None,
+        };
+        let history = self.lock();
+        let mut found = history.entries.iter().rev().filter_map(|entry| match &entry.event {
+            Event::World(told) => of_it(told),
+            Event::Stack { .. } => None,
+        });
+        found.next().unwrap_or(false)
+    }
+
     /// Kafka frames so far.
     pub fn frames(&self) -> u64 {
         self.frames.load(Relaxed)

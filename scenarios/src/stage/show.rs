@@ -46,6 +46,8 @@ pub struct Show {
     halt: Arc<Notify>,
     /// How often each node was started again after the last heal.
     tended: BTreeMap<HostIx, u32>,
+    /// Whose disk failed an operation before the last heal, which may be told to them only after it.
+    failing: BTreeSet<HostIx>,
 }
 
 impl Show {
@@ -74,7 +76,8 @@ impl Show {
         let halt = Arc::new(Notify::new());
         direct(world, director.clone(), recording.clone(), machines.clone(), may_halt.then(|| halt.clone()));
         let clients = Arc::new(Clients::new(&script, observer.clone()));
-        Self { world, script, guards, machines, director, recording, clients, observer, halt, tended: BTreeMap::new() }
+        let (tended, failing) = (BTreeMap::new(), BTreeSet::new());
+        Self { world, script, guards, machines, director, recording, clients, observer, halt, tended, failing }
     }
 
     /// From the first boot to the last stop, or to the first broken promise; the steps that never struck.
@@ -207,6 +210,9 @@ impl Show {
     async fn end(&mut self) {
         let left_out = self.leave_out();
         self.director.borrow_mut().mend(&mut self.machines, &left_out);
+        let struck =
+            |host: &HostIx| self.machines.roster.node(*host).is_some_and(|node| self.recording.disk_struck(node));
+        self.failing = self.machines.roster.nodes().into_iter().filter(struck).collect();
         self.tell(Told::Healed);
         let bound = finale::settle_bound(&self.script);
         let core = self.brokers_but(&left_out.into_keys().collect());
@@ -297,10 +303,14 @@ impl Show {
 
     /// What an operator does with a process that ended by itself after the last heal, as one does that finds out late that a
     /// fault has damaged its disk: it is started again, twice at most, and then once on an empty disk, unless that would be the
-    /// last copy of anything. What does not run then is a finding, and so is what ended without any damage.
+    /// last copy of anything. One that a slow disk told only then of what had failed before is started again once. What does not
+    /// run then is a finding, and so is what ended without any damage.
     fn tend(&mut self, host: HostIx) {
         let machine = self.machines.host(host);
-        if self.machines.condition(host) != Condition::Down || self.world.disk_damage(machine).is_empty() {
+        if self.machines.condition(host) != Condition::Down {
+            return;
+        }
+        if self.world.disk_damage(machine).is_empty() && !self.failing.remove(&host) {
             return;
         }
         let times = self.tended.entry(host).or_insert(0);

@@ -322,8 +322,14 @@ pub fn registration(id: i32, incarnation: u128) -> ControllerRequest {
         cluster_id: "castle".into(),
         incarnation_id: Uuid(incarnation),
         listeners: vec![listener],
+        log_dirs: vec![dir(id)],
         ..Default::default()
     })
+}
+
+/// The first directory of a broker.
+pub fn dir(id: i32) -> Uuid {
+    Uuid(1_000 + id as u128)
 }
 
 pub fn heartbeat(id: i32, epoch: i64, offset: i64, wish: Wish) -> ControllerRequest {

@@ -76,7 +76,9 @@ impl Cleaner {
         let Survey { first_dirty, upper_bound, .. } = *survey;
         assert!(upper_bound > first_dirty, "{}: nothing to clean", log.dir);
         assert!(upper_bound <= log.durable_end(), "{}: a clean of what is not durable", log.dir);
-        let index = Index::new(orders.dedupe_buffer_bytes, first_dirty, log.aborted_below(upper_bound));
+        // Transactions that ended before the dirty part are none of its own: their producers may write anew in it.
+        let aborted = log.aborted_within(first_dirty, upper_bound).copied().collect();
+        let index = Index::new(orders.dedupe_buffer_bytes, first_dirty, aborted);
         let mut cleaner = Cleaner {
             orders,
             started: now,
@@ -237,7 +239,7 @@ impl Cleaner {
             delete_retention_ms: log.config.compaction.delete_retention_ms,
             guards: self.orders.guards,
         };
-        let filter = Filter::new(rules, log.aborted_below(self.upper_bound));
+        let filter = Filter::new(rules, log.aborted_below(self.upper_bound)).beginning_inside(log.open_before());
         let groups = log.groups_below(end, self.upper_bound);
         self.pass =
             Pass::Filter(Box::new(Filtering { filter, groups, group: 0..0, told: Vec::new(), stage: Stage::Swapping }));

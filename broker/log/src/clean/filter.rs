@@ -5,7 +5,7 @@ use crate::format::TxnEntry;
 use klamm_base::{Guard, Guards};
 use klamm_wire::WireError;
 use klamm_wire::records::{Batch, BatchHeader, RawRecord, raw_records};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the log's newest state says of a producer that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,12 @@ impl Filter {
     /// A filter for a log with these aborted transactions.
     pub(crate) fn new(rules: Rules, aborted: Vec<TxnEntry>) -> Self {
         Self { rules, verdicts: Verdicts::new(aborted) }
+    }
+
+    /// The log begins inside of transactions of these producers.
+    pub(crate) fn beginning_inside(mut self, producers: BTreeSet<i64>) -> Self {
+        self.verdicts.begin_inside(producers);
+        self
     }
 
     /// Takes the next batch.

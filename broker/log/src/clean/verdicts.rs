@@ -24,6 +24,12 @@ impl Verdicts {
         Self { ahead: aborted.into(), ..Self::default() }
     }
 
+    /// The log begins inside of transactions of these producers: batches of them were deleted. What is remembered of those
+    /// producers names the transaction as open, so its marker is needed as long as it is there.
+    pub(crate) fn begin_inside(&mut self, producers: BTreeSet<i64>) {
+        self.committed.extend(producers);
+    }
+
     /// Takes the next batch. True if nobody may read it any more: its transaction was aborted, or it is the marker of one
     /// that left no other batch [L26].
     ///
@@ -31,7 +37,8 @@ impl Verdicts {
     /// What is wrong with a marker's bytes.
     pub(crate) fn take(&mut self, batch: &Batch) -> Result<bool, WireError> {
         while let Some(txn) = self.ahead.pop_front_if(|txn| txn.first_offset <= batch.header.last_offset()) {
-            self.aborted.entry(txn.producer_id).or_insert(false);
+            let begun = self.committed.remove(&txn.producer_id);
+            self.aborted.entry(txn.producer_id).or_insert(begun);
         }
         if batch.header.is_control() { self.marker(batch) } else { Ok(self.data(batch)) }
     }

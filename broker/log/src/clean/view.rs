@@ -9,7 +9,7 @@ use crate::format::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES, TxnEntry};
 use crate::producers::Producers;
 use crate::segment::Segment;
 use klamm_wire::records::BatchHeader;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 impl Log {
@@ -78,6 +78,11 @@ impl Log {
     /// Aborted transactions with a record below `end`.
     pub(super) fn aborted_below(&self, end: i64) -> Vec<TxnEntry> {
         self.aborted_within(self.segments[0].base_offset, end).copied().collect()
+    }
+
+    /// Producers with a transaction that began in segments that are deleted, and did not end there.
+    pub(super) fn open_before(&self) -> BTreeSet<i64> {
+        self.earlier.undecided().collect()
     }
 
     /// The aborted transactions whose markers `segment` holds, when it stands in the place of all that begin in `range`.

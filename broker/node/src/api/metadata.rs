@@ -88,6 +88,12 @@ impl Node {
         }
     }
 
+    /// The broker lives, and so does the directory in which the replica lies, as far as metadata knows.
+    fn is_online(&self, id: NodeId, partition: &PartitionImage) -> bool {
+        let broker = self.metadata.image.brokers.get(&id).filter(|broker| !broker.fenced);
+        broker.is_some_and(|broker| broker.has_online_dir(partition.directory(id)))
+    }
+
     fn describe_partition(&self, partition_index: i32, state: &PartitionImage) -> MetadataResponsePartition {
         let leader = state.leader.filter(|leader| self.is_live(*leader));
         let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
@@ -98,7 +104,7 @@ impl Node {
             leader_epoch: state.leader_epoch,
             replica_nodes: ids(&state.replicas),
             isr_nodes: ids(&state.isr),
-            offline_replicas: state.replicas.iter().filter(|id| !self.is_live(**id)).map(|id| id.0).collect(),
+            offline_replicas: state.replicas.iter().filter(|id| !self.is_online(**id, state)).map(|id| id.0).collect(),
         }
     }
 }

@@ -70,6 +70,9 @@ impl Node {
             Body::AllocateProducerIds(body) => {
                 self.ask_controller(token, head, ControllerRequest::AllocateProducerIds(body), cx);
             }
+            Body::AssignReplicasToDirs(body) => {
+                self.ask_controller(token, head, ControllerRequest::AssignReplicasToDirs(body), cx);
+            }
             Body::Fetch(body) if body.topics.first().is_some_and(|topic| topic.topic_id == Uuid::METADATA_TOPIC) => {
                 self.ask_controller(token, head, ControllerRequest::Fetch(body), cx);
             }

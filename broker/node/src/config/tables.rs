@@ -71,7 +71,7 @@ pub const BROKER: Table = Table {
             1,
             i64::MAX,
             "30000",
-            "From a directory's failure until the broker stops, ms.",
+            "From a directory's failure until the broker stops if no controller could be told, ms.",
         ),
         int("broker.heartbeat.interval.ms", 1, I32, "2000", "Between heartbeats, ms."),
         int("broker.session.timeout.ms", 1, I32, "9000", "Without a heartbeat until a broker is fenced, ms."),

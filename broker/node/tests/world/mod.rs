@@ -488,14 +488,30 @@ impl Machine {
             }
             DiskOp::SyncDir { .. } => {}
             DiskOp::Rename { from, to } => {
-                let file = self.files.remove(&from).ok_or_else(|| missing(&from))?;
-                self.files.insert(to, file);
+                self.rename(&from, &to).ok_or_else(|| missing(&from))?;
             }
             DiskOp::Remove { path } => {
                 self.files.remove(&path);
             }
         }
         Ok(DiskOut::Done)
+    }
+}
+
+impl Machine {
+    /// Renames a file, or a directory with all it holds.
+    fn rename(&mut self, from: &str, to: &str) -> Option<()> {
+        if let Some(file) = self.files.remove(from) {
+            self.files.insert(to.to_owned(), file);
+            return Some(());
+        }
+        let inside = format!("{from}/");
+        let names: Vec<String> = self.files.keys().filter(|name| name.starts_with(&inside)).cloned().collect();
+        for name in names {
+            let file = self.files.remove(&name).expect("it was just there");
+            self.files.insert(format!("{to}/{}", &name[inside.len()..]), file);
+        }
+        self.dirs.remove(from).then(|| _ = self.dirs.insert(to.to_owned()))
     }
 }
 

@@ -67,6 +67,7 @@ pub fn table() -> Vec<Entry> {
         InitProducerIdRequest InitProducerIdResponse OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
         AlterPartitionRequest AlterPartitionResponse BrokerRegistrationRequest BrokerRegistrationResponse
         BrokerHeartbeatRequest BrokerHeartbeatResponse AllocateProducerIdsRequest AllocateProducerIdsResponse
+        AssignReplicasToDirsRequest AssignReplicasToDirsResponse
         RegisterBrokerRecord UnregisterBrokerRecord TopicRecord PartitionRecord ConfigRecord PartitionChangeRecord
         FenceBrokerRecord UnfenceBrokerRecord RemoveTopicRecord FeatureLevelRecord ProducerIdsRecord
         BrokerRegistrationChangeRecord NoOpRecord ZkMigrationStateRecord BeginTransactionRecord EndTransactionRecord
