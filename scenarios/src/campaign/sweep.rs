@@ -139,13 +139,16 @@ pub fn sweep(sweep: &Sweep, mut each: impl FnMut(Answer) -> ControlFlow<()>) {
     in_order(seeds, jobs, Arc::new(work), |_, answer| each(answer));
 }
 
+/// What is done of one number, with a room for histories; `None` ends all.
+type Work<T> = dyn Fn(u64, &mut History) -> Option<T> + Send + Sync;
+
 /// Does the work of each number on so many threads; `each` gets what came of it in the order of numbers, and may end it. So does
 /// work that says `None`. A thread's runs write their histories into one room after the other.
 #[allow(clippy::disallowed_methods, reason = "worker threads are the command line's")]
 pub fn in_order<T: Send + 'static>(
     numbers: Range<u64>,
     jobs: usize,
-    work: Arc<dyn Fn(u64, &mut History) -> Option<T> + Send + Sync>,
+    work: Arc<Work<T>>,
     mut each: impl FnMut(u64, T) -> ControlFlow<()>,
 ) {
     let (tell, told) = mpsc::channel();
